@@ -1,0 +1,85 @@
+"""Every error that a user can meet, with its exit code.
+
+    Dl4micError                 (never raised itself)
+     ├─ UsageError          2   wrong options; unknown notebook, cluster or session; missing local folder;
+     │                          local port taken; an answer needed and no terminal
+     ├─ ProfileError        3   the YAML file that describes a cluster
+     ├─ SshError            4   unreachable, wrong user or key, lost connection
+     │   └─ HostKeyError    4   a host key that is unknown or has changed
+     ├─ RemoteError         5   a command on the cluster failed: no Slurm, disk full, quota
+     ├─ JobError            6   refused by sbatch, unknown partition, too many GPUs, FAILED, TIMEOUT, OUT_OF_MEMORY
+     ├─ ImageError          7   no Apptainer, pull or build failed
+     ├─ NotebookError       8   a notebook, a configuration or a recipe that cannot be converted
+     ├─ TransferError       9   data up, results down
+     └─ SandboxError       10   the practice cluster cannot run
+
+0 is done, 1 a bug (the only case that shows a traceback), 130 Ctrl-C. `hint` is the next thing to do: a
+command, or the key and file to edit. Errors of libraries are mapped to these where they enter the program;
+only `cli.main` catches them and exits.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class Dl4micError(Exception):
+    """What happened, with the real value, and in `hint` what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(Dl4micError):
+    exit_code = 2
+
+
+class ProfileError(Dl4micError):
+    exit_code = 3
+
+
+class SshError(Dl4micError):
+    exit_code = 4
+
+
+class HostKeyError(SshError):
+    """The machine that answered is not known to be the one that was meant."""
+
+
+class RemoteError(Dl4micError):
+    exit_code = 5
+
+
+class JobError(Dl4micError):
+    exit_code = 6
+
+
+class ImageError(Dl4micError):
+    exit_code = 7
+
+
+class NotebookError(Dl4micError):
+    exit_code = 8
+
+
+class TransferError(Dl4micError):
+    exit_code = 9
+
+
+class SandboxError(Dl4micError):
+    exit_code = 10
+
+
+def perhaps_you_meant(word: str, choices: Iterable[str]) -> str:
+    """A sentence naming the closest choice, or all of them if none is close."""
+    known = sorted(choices)
+    folded = {choice.casefold(): choice for choice in known}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.5)
+    if close:
+        return f"perhaps you meant '{folded[close[0]]}'"
+    return "there is: " + ", ".join(known) if known else "there is none yet"
