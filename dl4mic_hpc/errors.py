@@ -10,6 +10,7 @@
      ├─ JobError            6   refused by sbatch, unknown partition, too many GPUs, FAILED, TIMEOUT, OUT_OF_MEMORY
      ├─ ImageError          7   no Apptainer, pull or build failed
      ├─ NotebookError       8   a notebook, a configuration or a recipe that cannot be converted
+     │   └─ RecipeError     8   a Dockerfile's line that cannot be converted
      ├─ TransferError       9   data up, results down
      └─ SandboxError       10   the practice cluster cannot run
 
@@ -65,6 +66,10 @@ class ImageError(Dl4micError):
 
 class NotebookError(Dl4micError):
     exit_code = 8
+
+
+class RecipeError(NotebookError):
+    """A recipe says something that cannot be converted exactly; the message begins with file and line."""
 
 
 class TransferError(Dl4micError):

@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from dl4mic_hpc import resources
+from dl4mic_hpc import resources, yamlfile
 from dl4mic_hpc.errors import ProfileError, UsageError, perhaps_you_meant
 
 SIMULATED = "simulated"
 
-_NO_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGT]?")
 _TIME = re.compile(r"(?:[0-9]+-[0-9]{1,2}(?::[0-9]{2}){0,2}|[0-9]+(?::[0-9]{2}){0,2})")
 _GPUS = re.compile(r"(?:[A-Za-z][A-Za-z0-9._-]*|[0-9]+g\.[0-9]+gb[A-Za-z0-9.+_]*)(?::[1-9][0-9]*)?|[0-9]+")
@@ -29,7 +28,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def check_gpus(value: str) -> str:
     """A GPU request as `-g` takes it: "0", "2", "a100", "a100:2", a MIG name; ValueError if it is none."""
     if not _GPUS.fullmatch(value):
-        raise ValueError(f"'{value}' is no GPU request: write a number, a type, or type:number such as a100:2")
+        raise ValueError(
+            f"'{value}' is no GPU request: write a number, a type, or type:number such as a100:2"
+        )
     return value
 
 
@@ -41,10 +42,12 @@ def check_time(value: str) -> str:
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 Line = Annotated[str, Field(min_length=1)]
+Lines = Annotated[tuple[Line, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+"""One line or a list of lines, as people write it."""
 
 
 class BuildEnvironment(_File):
@@ -72,7 +75,7 @@ class BuildEnvironment(_File):
 class Build(_File):
     """The job that builds an image."""
 
-    partition: tuple[Line, ...] = ()
+    partition: Lines = ()
     cpus: int = Field(4, ge=1)
     mem: str = "32G"
     time: str = "02:00:00"
@@ -107,7 +110,7 @@ class ClusterProfile(_File):
     route: Literal["auto", "hop", "step"] = "auto"
 
     work_dir: PurePosixPath
-    partition: tuple[Line, ...] = ()
+    partition: Lines = ()
     account: Line | None = None
     qos: Line | None = None
     constraint: Line | None = None
@@ -117,14 +120,14 @@ class ClusterProfile(_File):
     cpus: int = Field(4, ge=1)
     gpus: str = "1"
     gres_style: Literal["gres", "gpus", "gpus-per-node"] = "gres"
-    sbatch_extra: tuple[Line, ...] = ()
+    sbatch_extra: Lines = ()
 
-    modules: tuple[Line, ...] = ()
+    modules: Lines = ()
     pre_script: str = ""
     apptainer: Line = "apptainer"
-    build: Build = Field(default_factory=Build)  # type: ignore[arg-type]
+    build: Build = Field(default_factory=Build)
     registry_mirrors: dict[Line, Line] = Field(default_factory=dict)
-    insecure_registries: tuple[Line, ...] = ()
+    insecure_registries: Lines = ()
 
     @property
     def simulated(self) -> bool:
@@ -134,11 +137,6 @@ class ClusterProfile(_File):
     @property
     def default_gpus(self) -> str:
         return "1" if self.simulated else self.gpus
-
-    @field_validator("partition", "modules", "sbatch_extra", "insecure_registries", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
 
     @field_validator("work_dir")
     @classmethod
@@ -177,7 +175,7 @@ class ClusterProfile(_File):
             if key == "pre_script":
                 continue
             for text in _texts(value):
-                if _NO_CONTROL.search(text):
+                if _CONTROL.search(text):
                     raise ValueError(f"key '{key}': control characters are not allowed in {text!r}")
         return values
 
@@ -242,59 +240,19 @@ def load(name: str) -> ClusterProfile:
 
 def parse(text: str, *, name: str, path: Path | None = None) -> ClusterProfile:
     """The checked profile in `text`; ProfileError lists all mistakes, each with its line and key."""
-    where = path or f"{name}.yaml"
+    where = str(path or f"{name}.yaml")
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"{where}:{mark.line + 1}" if mark else f"{where}"
-        problem = getattr(error, "problem", None) or str(error)
-        raise ProfileError(f"{line}: this is not YAML: {problem}", hint=f"edit {where}") from error
-    if not isinstance(values, dict):
-        raise ProfileError(f"{where}: a profile is a list of `key: value` lines", hint=f"edit {where}")
-    try:
-        return ClusterProfile.model_validate({**values, "name": name, "path": path})
-    except ValidationError as error:
-        lines = [f"{where}:{_line(node, problem['loc'])}: {_sentence(problem)}" for problem in error.errors()]
-        count = f"{len(lines)} mistakes in the profile:\n  " if len(lines) > 1 else ""
+        return yamlfile.parse(text, ClusterProfile, where=where, also={"name": name, "path": path})
+    except yamlfile.YamlError as error:
         raise ProfileError(
-            count + "\n  ".join(lines), hint=f"edit {where}; docs/reference/profile.md explains every key"
-        ) from None
+            error.message, hint=f"edit {where}; docs/reference/profile.md explains every key"
+        ) from error
 
 
-def _sentence(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"] if part not in ("name", "path"))
-    kind, message = problem["type"], problem["msg"].removeprefix("Value error, ")
-    if kind == "extra_forbidden":
-        model: type[BaseModel] = ClusterProfile
-        for part in problem["loc"][:-1]:
-            inner = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                model = inner
-        known = sorted(set(model.model_fields) - {"name", "path"})
-        return f"unknown key '{key}' ({perhaps_you_meant(str(problem['loc'][-1]), known)})"
-    if kind == "missing":
-        return f"key '{key}' is missing"
-    if not key:
-        return message
-    return f"key '{key}': {message}"
-
-
-def _line(node: Any, location: tuple[int | str, ...]) -> int:
-    """The line (from 1) on which the value at `location` stands in the composed YAML."""
-    line = 1
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == part:
-                    line, node = key.start_mark.line + 1, value
-                    break
-            else:
-                return line
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            return line
-    return line
+def check_name(name: str) -> str:
+    """A cluster's name, which becomes a file name; UsageError if it cannot be one."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"'{name}' is no name for a cluster", hint="use letters, digits, '.', '_' and '-', such as myuni"
+        )
+    return name

@@ -6,6 +6,9 @@ others. Paths on the cluster are `PurePosixPath`: the laptop may run Windows.
 
 from __future__ import annotations
 
+import io
+import tarfile
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -75,3 +78,25 @@ class Remote(Protocol):
 
     def get(self, path: PurePosixPath) -> bytes | None:
         """A small file's bytes, or None where it does not exist."""
+
+
+def stage(remote: Remote, folder: PurePosixPath, files: Mapping[str, bytes], *, folders: tuple[str, ...] = ()) -> None:
+    """A new folder (0700) on the cluster with these small files and empty folders, in one command.
+
+    Scripts (*.sh) become executable. RemoteError if the folder is already there or the disk is full; what was
+    begun is then removed again.
+    """
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in folders:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o700
+            tar.addfile(entry)
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o700 if name.endswith(".sh") else 0o600
+            tar.addfile(entry, io.BytesIO(content))
+    script = 'umask 077; mkdir -p "${1%/*}" && mkdir "$1" || exit 1; tar -xf - -C "$1" && exit 0; rm -rf "$1"; exit 1'
+    remote.run("sh", "-c", script, "stage", str(folder), stdin=archive.getvalue(), timeout=600).check(
+        f"writing {folder} on {remote.cluster}", hint="`dl4mic-hpc cluster check` looks at the work folder and its space"
+    )

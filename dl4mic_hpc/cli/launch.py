@@ -1,0 +1,142 @@
+"""`launch`: one notebook on the cluster, from the command line to the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dl4mic_hpc.cli import choose, console, live
+from dl4mic_hpc.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+    from dl4mic_hpc.sessions.launch import LaunchPlan
+
+EXAMPLES = """\b
+Examples:
+  dl4mic-hpc launch pixel_segmentation --cluster sandbox
+  dl4mic-hpc launch pixel_segmentation --cluster myuni -d ./raw -o ./results -g 1
+  dl4mic-hpc launch pixel_segmentation --cluster myuni -d cluster:/scratch/me/raw -g a100:1 --time 4:00:00
+  dl4mic-hpc launch pixel_segmentation --dry-run
+"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLES)(launch)
+
+
+def launch(
+    notebook: Annotated[
+        str | None, typer.Argument(help="A notebook of the catalogue (`dl4mic-hpc notebook list`).")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("-c", "--config", help="A configuration.yaml of your own instead of NOTEBOOK."),
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="Where to run; may be left out if there is one.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("-d", "--data", help="A folder here, copied up; or cluster:/path, used where it lies."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The folder here that the results come home to.")
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option("-g", "--gpus", help="GPUs: 1, 0 (none), a type such as a100:2, or a MIG name."),
+    ] = None,
+    notebook_file: Annotated[
+        Path | None, typer.Option("-n", "--notebook", help="Another .ipynb for the chosen configuration.")
+    ] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option("-r", "--requirements", help="Another requirements.txt for the chosen configuration."),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "-p", "--port", min=1, max=65535, help="The port on this computer; any free one if left out."
+        ),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option("--time", help="Time limit: minutes, HH:MM:SS or D-HH:MM:SS.")
+    ] = None,
+    partition: Annotated[
+        list[str] | None, typer.Option("--partition", help="Partition; may be given several times.")
+    ] = None,
+    image: Annotated[
+        str,
+        typer.Option(
+            "--image", help="auto (cached, else built), build (built again), or a .sif on the cluster."
+        ),
+    ] = "auto",
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print what would be done, to the last command, and touch nothing."),
+    ] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the browser.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once the job is submitted.")] = False,
+    until_ready: Annotated[
+        bool, typer.Option("--until-ready", help="Return once JupyterLab has answered; the session goes on.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON on standard output.")] = False,
+) -> None:
+    """Start a notebook on a GPU of the cluster and open it here.
+
+    Once the job is submitted, closing this computer loses nothing: `attach` opens the notebook again.
+    """
+    from dl4mic_hpc.sessions.launch import LaunchRequest, plan_launch
+    from dl4mic_hpc.slurm.job import Resources
+
+    profile = choose.profile(cluster)
+    spec = choose.notebook(notebook, config, notebook_file=notebook_file, requirements=requirements)
+    request = LaunchRequest(
+        profile=profile,
+        notebook=spec,
+        resources=Resources.of(
+            profile, gpus=choose.gpus(gpus), time=choose.time(time), partition=tuple(partition or ())
+        ),
+        data=_data(data),
+        results=output.absolute() if output else None,
+        image=choose.image(image),
+        local_port=port,
+    )
+    plan = plan_launch(request)
+    if dry_run:
+        _rehearse(plan, as_json=as_json)
+        return
+    live.launch(plan, browser=not no_browser, detach=detach, until_ready=until_ready, as_json=as_json)
+
+
+def _data(text: str | None) -> Path | PurePosixPath | None:
+    from pathlib import PurePosixPath
+
+    if text is None:
+        return None
+    if text.startswith("cluster:"):
+        path = PurePosixPath(text.removeprefix("cluster:"))
+        if not path.is_absolute():
+            raise UsageError(
+                f"'{text}' is no absolute path on the cluster",
+                hint="write it like -d cluster:/scratch/me/raw",
+            )
+        return path
+    return Path(text).expanduser().absolute()
+
+
+def _rehearse(plan: LaunchPlan, *, as_json: bool) -> None:
+    from dl4mic_hpc.sessions.rehearsal import rehearse
+
+    rehearsal = rehearse(plan)
+    if as_json:
+        console.answer_json(rehearsal.as_json())
+        return
+    for title, text in rehearsal.chapters():
+        console.heading(title)
+        console.answer(text.rstrip("\n"))
+        console.answer("")

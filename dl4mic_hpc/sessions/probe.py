@@ -1,0 +1,111 @@
+"""What the cluster has to say before anything is staged or submitted there: one command, one answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from dl4mic_hpc import resources
+from dl4mic_hpc.errors import ImageError, RemoteError, UsageError
+from dl4mic_hpc.profile import ClusterProfile
+from dl4mic_hpc.remote import Remote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterFacts:
+    """The login node's answer. A `None` says that the question was not asked or could not be answered."""
+
+    slurm: str | None
+    apptainer: str | None
+    work_error: str | None
+    free_bytes: int | None
+    module_error: str | None = None
+    image_there: bool = False
+    build_job: int | None = None
+    build_dir: PurePosixPath | None = None
+    data_there: bool = True
+    refusal: str | None = None
+
+    def require(self, profile: ClusterProfile) -> None:
+        """Raises the first thing that makes a launch impossible, in words; nothing has been touched by then."""
+        where = profile.path or f"the profile of {profile.name}"
+        if self.module_error:
+            raise RemoteError(
+                f"a module could not be loaded: {self.module_error}", hint=f"correct `modules` in {where}"
+            )
+        if self.slurm is None:
+            raise RemoteError(
+                f"there is no Slurm on the login node of {profile.name}: sbatch was not found",
+                hint=f"if sbatch comes from a module, add it to `modules` in {where}; otherwise check `host`",
+            )
+        if self.apptainer is None:
+            raise ImageError(
+                f"Apptainer was not found on {profile.name}: {profile.apptainer}",
+                hint=f"add its module to `modules`, or its path as `apptainer`, in {where}",
+            )
+        if self.work_error:
+            full = "No space left" in self.work_error or "quota" in self.work_error.lower()
+            what = "is full" if full else "cannot be written to"
+            raise RemoteError(
+                f"the work folder {profile.work_dir} {what}: {self.work_error}",
+                hint=f"free some space there, or choose another `work_dir` in {where}"
+                if full
+                else f"choose another `work_dir` in {where}",
+            )
+
+
+def probe(
+    remote: Remote,
+    profile: ClusterProfile,
+    *,
+    image: PurePosixPath | None = None,
+    build_name: str = "",
+    data: PurePosixPath | None = None,
+    job_script: str = "",
+) -> ClusterFacts:
+    """Asks everything at once: a login node is some ten thousand kilometres away on a bad day."""
+    result = remote.run(
+        "bash", "-l", "-c", resources.data("templates", "probe.sh").read_text(encoding="utf-8"), "probe",
+        str(profile.work_dir), profile.apptainer, str(image or ""), build_name, str(data or ""), *profile.modules,
+        stdin=job_script.encode(),
+        timeout=120,
+    ).check("looking at the cluster", hint=f"`dl4mic-hpc cluster check {profile.name}` goes step by step")  # fmt: skip
+    return parse(result.stdout)
+
+
+def parse(text: str) -> ClusterFacts:
+    """The answer's lines as values; RemoteError if the end of it is missing."""
+    answers = dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)
+    if "sbatch" not in answers or "apptainer" not in answers or "work" not in answers:
+        raise RemoteError(
+            "the cluster's answer was cut short",
+            hint="try again; if it lasts, look whether ~/.bash_profile or ~/.profile on the cluster ends the shell",
+        )
+    free = answers.get("free_kib", "")
+    build, _, build_dir = answers.get("build_job", "").partition("|")
+    return ClusterFacts(
+        slurm=None if answers["sbatch"] == "missing" else answers["sbatch"],
+        apptainer=None if answers["apptainer"] == "missing" else answers["apptainer"],
+        work_error=None if answers["work"] == "ok" else answers.get("work_said", "unknown reason"),
+        free_bytes=int(free) * 1024 if free.isdigit() else None,
+        module_error=answers.get("module_failed"),
+        image_there=answers.get("image") == "there",
+        build_job=int(build) if build.isdigit() else None,
+        build_dir=PurePosixPath(build_dir) if build.isdigit() else None,
+        data_there=answers.get("data") != "absent",
+        refusal=answers.get("test_said", "") if answers.get("test") == "refused" else None,
+    )
+
+
+def data_missing(path: PurePosixPath, cluster: str) -> UsageError:
+    return UsageError(
+        f"the data folder {path} does not exist on {cluster}, or you may not read it",
+        hint="correct the path after `-d cluster:`; without `cluster:` it is a folder of this computer",
+    )
+
+
+def image_missing(path: PurePosixPath, cluster: str) -> ImageError:
+    return ImageError(
+        f"the image {path} does not exist on {cluster}",
+        hint="correct the path after --image, or leave --image out: the image is then found or built",
+    )

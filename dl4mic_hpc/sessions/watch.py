@@ -1,0 +1,190 @@
+"""Following a session: from the submitted job to the moment when JupyterLab listens, or the reason why not.
+
+The session's own files tell what happens inside the job; the login node waits for them to change, so one
+question lasts many seconds. Slurm itself is asked at most every ten seconds, for all jobs at once.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dl4mic_hpc import resources
+from dl4mic_hpc.errors import Dl4micError, ImageError, RemoteError
+from dl4mic_hpc.remote import Remote
+from dl4mic_hpc.sessions.session import JupyterEndpoint, Session
+from dl4mic_hpc.slurm import answers, reasons
+from dl4mic_hpc.slurm.answers import JobStatus
+
+ASK_SLURM_EVERY = 10.0
+"""Seconds between two questions to Slurm while a job waits; grows to a minute in a long queue."""
+
+
+class Teller(Protocol):
+    """Who is told how a command comes along."""
+
+    def say(self, text: str) -> None:
+        """A step that began."""
+
+    def detail(self, text: str) -> None:
+        """News within the step."""
+
+    def note(self, text: str) -> None:
+        """A remark that stays."""
+
+
+class Watcher(Teller, Protocol):
+    """Who is told how a job comes along."""
+
+    def on_node(self, node: str) -> None:
+        """The job runs there: what takes time can begin while JupyterLab starts."""
+
+
+class SessionGoneError(RemoteError):
+    """The session's folder is no longer on the cluster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The session's files at one moment. `signature` is what to hand to the next `look`."""
+
+    signature: str
+    connection: dict[str, Any] | None
+    exit: dict[str, Any] | None
+    build_exit: dict[str, Any] | None
+    build_line: str
+
+    @property
+    def endpoint(self) -> JupyterEndpoint | None:
+        found = self.connection
+        if not found or found.get("state") != "ready":
+            return None
+        return JupyterEndpoint(node=str(found["node"]), port=int(found["port"]), token=str(found["token"]))
+
+
+def look(remote: Remote, session: Session, *, after: str = "", wait: float = 0.0) -> Snapshot:
+    """The session's files now, or as soon as they differ from `after`, but at most `wait` seconds later."""
+    pause = 0.2
+    result = remote.run(
+        "sh", "-c", resources.data("templates", "watch.sh").read_text(encoding="utf-8"), "watch",
+        str(session.session_dir), str(session.build_dir or ""), after, str(int(wait / pause)), str(pause),
+        timeout=wait + 60,
+    ).check("reading the session's folder", hint=f"`dl4mic-hpc logs {session.id}` shows more")  # fmt: skip
+    if result.stdout == "gone":
+        raise SessionGoneError(
+            f"the folder of session {session.id} is gone from the cluster: {session.session_dir}",
+            hint=f"`dl4mic-hpc stop {session.id}` ends its job if it still runs",
+        )
+    parts = result.stdout.split("\x1e")
+    if len(parts) != 5:
+        raise RemoteError(
+            "the cluster's answer was cut short", hint=f"`dl4mic-hpc attach {session.id}` tries again"
+        )
+    signature, connection, ended, build, line = parts
+    return Snapshot(
+        signature=signature.strip(),
+        connection=_json(connection),
+        exit=_json(ended),
+        build_exit=_json(build),
+        build_line=line.strip(),
+    )
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def job_states(remote: Remote, jobs: list[int]) -> dict[int, JobStatus]:
+    """What Slurm knows of these jobs: squeue, then sacct for those that squeue has forgotten."""
+    if not jobs:
+        return {}
+    found = answers.parse_squeue(remote.run(*answers.squeue_command(jobs)).stdout)
+    missing = [job for job in jobs if job not in found]
+    if missing:
+        found |= answers.parse_sacct(remote.run(*answers.sacct_command(missing)).stdout)
+    return found
+
+
+def wait_until_ready(
+    remote: Remote, session: Session, watcher: Watcher, *, clock: Callable[[], float] = time.monotonic
+) -> JupyterEndpoint:
+    """Where JupyterLab listens, once it does; JobError or ImageError when it never will."""
+    signature, on_node = "", False
+    ask_again, interval = clock() + 1.0, ASK_SLURM_EVERY
+    while True:
+        wait = max(min(ask_again - clock(), ASK_SLURM_EVERY), 0.0)
+        seen = look(remote, session, after=signature, wait=wait)
+        signature = seen.signature
+        if seen.endpoint:
+            return seen.endpoint
+        if seen.exit or (seen.build_exit and seen.build_exit.get("exit_code")):
+            raise why_it_ended(remote, session, seen)
+        if seen.connection and not on_node:
+            on_node = True
+            watcher.say(f"JupyterLab is starting on {seen.connection['node']}")
+            watcher.on_node(str(seen.connection["node"]))
+        if clock() >= ask_again:
+            state = _tell_queue(remote, session, seen, watcher)
+            if state is not None and state.is_over:
+                # The job's own word may reach the login node a little later than Slurm's.
+                final = look(remote, session, after=signature, wait=5.0)
+                raise why_it_ended(remote, session, final)
+            waits = state is not None and state.is_pending
+            interval = min(interval * 1.2, 60.0) if waits and not session.build_job_id else ASK_SLURM_EVERY
+            ask_again = clock() + interval
+
+
+def _tell_queue(remote: Remote, session: Session, seen: Snapshot, watcher: Watcher) -> JobStatus | None:
+    """Tells the watcher what the jobs wait for; the session's job as Slurm knows it."""
+    jobs = [job for job in (session.job_id, session.build_job_id) if job is not None]
+    states = job_states(remote, jobs)
+    job = states.get(session.job_id or -1)
+    build = states.get(session.build_job_id or -1)
+    if build and not build.is_over and not (seen.build_exit and seen.build_exit.get("exit_code") == 0):
+        if build.is_pending:
+            watcher.say(f"the image will be built by job {build.job_id}")
+            watcher.detail(reasons.explain_pending(build))
+        else:
+            watcher.say(f"the image is being built on {build.node} (job {build.job_id}; some minutes, once)")
+            watcher.detail(seen.build_line)
+    elif job and job.is_pending:
+        watcher.say(f"job {job.job_id} is in the queue")
+        watcher.detail(reasons.explain_pending(job))
+    elif job and job.is_running and not seen.connection:
+        watcher.say(f"job {job.job_id} runs on {job.node}")
+    return job
+
+
+def why_it_ended(remote: Remote, session: Session, seen: Snapshot) -> Dl4micError:
+    """The error for a session that ended before JupyterLab listened, told by its files, then by Slurm."""
+    states = job_states(remote, [job for job in (session.job_id, session.build_job_id) if job is not None])
+    build = states.get(session.build_job_id or -1)
+    if (seen.build_exit or {}).get("exit_code") or (build and build.is_over and build.state != "COMPLETED"):
+        return _build_failed(remote, session, build)
+    job = states.get(session.job_id or -1)
+    ended = seen.exit or {}
+    if job is None or not job.is_over:
+        state = "ended, reason unknown" if not ended else "FAILED" if ended.get("exit_code") else "COMPLETED"
+        job = JobStatus(job_id=session.job_id or 0, state=state)
+    return reasons.explain_end(job, session_id=session.id, said=str(ended.get("reason", "")))
+
+
+def _build_failed(remote: Remote, session: Session, build: JobStatus | None) -> ImageError:
+    log = f"{session.build_dir}/build.log"
+    tail = remote.run("tail", "-n", "12", log).stdout.strip()
+    how = {
+        "TIMEOUT": "ran into its time limit; raise `build.time` in the profile",
+        "OUT_OF_MEMORY": "needed more memory; raise `build.mem` in the profile",
+        "CANCELLED": "was cancelled",
+    }.get(build.state if build else "", "failed")
+    return ImageError(
+        f"the image could not be built: job {session.build_job_id} {how}. Its last words:\n{tail or '(nothing)'}",
+        hint=f"the whole log lies on {session.cluster} in {log}",
+    )

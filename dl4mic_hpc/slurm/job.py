@@ -1,0 +1,176 @@
+"""What is asked of Slurm: values that the templates render, checked when they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from dl4mic_hpc.errors import UsageError
+from dl4mic_hpc.profile import ClusterProfile, check_gpus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuRequest:
+    """So many GPUs of one node, of one type where the site has several."""
+
+    count: int
+    type: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> GpuRequest:
+        """ "0", "2", "a100", "a100:2" or a MIG name; ValueError if it is none of these."""
+        check_gpus(text)
+        if text.isdigit():
+            return cls(count=int(text))
+        name, _, count = text.partition(":")
+        return cls(count=int(count or 1), type=name)
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.count}" if self.type else str(self.count)
+
+    def option(self, style: str) -> str | None:
+        """The sbatch option in the profile's gres_style; None for no GPU (Slurm refuses an empty --gres)."""
+        if not self.count:
+            return None
+        typed = ":".join(str(part) for part in (self.type, self.count) if part is not None)
+        return f"--gres=gpu:{typed}" if style == "gres" else f"--{style}={typed}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a job asks for; `time` as sbatch takes it, `mem` with Slurm's suffixes."""
+
+    time: str
+    mem: str
+    cpus: int
+    gpus: GpuRequest
+    partition: tuple[str, ...] = ()
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    nodelist: str | None = None
+    gres_style: str = "gres"
+    extra: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        profile: ClusterProfile,
+        *,
+        gpus: str | None = None,
+        time: str | None = None,
+        partition: tuple[str, ...] = (),
+    ) -> Resources:
+        """The profile's resources, with what the command line says instead."""
+        return cls(
+            time=time or profile.time,
+            mem=profile.mem,
+            cpus=profile.cpus,
+            gpus=GpuRequest.parse(gpus if gpus is not None else profile.default_gpus),
+            partition=partition or profile.partition,
+            account=profile.account,
+            qos=profile.qos,
+            constraint=profile.constraint,
+            nodelist=profile.nodelist,
+            gres_style=profile.gres_style,
+            extra=profile.sbatch_extra,
+        )
+
+    @classmethod
+    def of_build(cls, profile: ClusterProfile) -> Resources:
+        """What the job that builds an image asks for: processors and memory, no GPU."""
+        return cls(
+            time=profile.build.time,
+            mem=profile.build.mem,
+            cpus=profile.build.cpus,
+            gpus=GpuRequest(count=0),
+            partition=profile.build.partition or profile.partition,
+            account=profile.account,
+            qos=profile.qos,
+        )
+
+    def options(self) -> tuple[str, ...]:
+        """The sbatch options (https://slurm.schedmd.com/sbatch.html), always with nodes, tasks, time and memory."""
+        named = {
+            "--partition": ",".join(self.partition),
+            "--account": self.account,
+            "--qos": self.qos,
+            "--constraint": self.constraint,
+            "--nodelist": self.nodelist,
+        }
+        gpus = self.gpus.option(self.gres_style)
+        return (
+            "--nodes=1",
+            "--ntasks=1",
+            f"--cpus-per-task={self.cpus}",
+            f"--mem={self.mem}",
+            f"--time={self.time}",
+            *(f"{option}={value}" for option, value in named.items() if value),
+            *((gpus,) if gpus else ()),
+            *self.extra,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """One session's job: everything that job.sh says.
+
+    `data`: a folder of the cluster to be bound read-only at /home/data, or None where the data lies in the
+    session. `depends_on`: the job that builds the image, if it has yet to be built.
+    """
+
+    session_id: str
+    submit_token: str
+    session_dir: PurePosixPath
+    image: PurePosixPath
+    apptainer: str
+    resources: Resources
+    notebook: str
+    modules: tuple[str, ...] = ()
+    pre_script: str = ""
+    data: PurePosixPath | None = None
+    depends_on: int | None = None
+    simulated: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"dl4mic-{self.session_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSpec:
+    """The job that builds one image from the bundle in `bundle_dir`.
+
+    `site_files`: what the site's build environment gives (CA certificates, pip configuration, apt sources),
+    path on the cluster by the name that the definition reads it under; `proxies`: the *_proxy variables.
+    Neither leaves a trace in the image. `again`: replaces an image that is already there.
+    """
+
+    key: str
+    bundle_dir: PurePosixPath
+    image: PurePosixPath
+    cache_dir: PurePosixPath
+    apptainer: str
+    resources: Resources
+    manifest_sha256: str
+    modules: tuple[str, ...] = ()
+    pre_script: str = ""
+    site_files: Mapping[str, PurePosixPath] = field(default_factory=dict)
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    insecure: bool = False
+    again: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"dl4mic-build-{self.key}"
+
+
+def check_bind_path(path: PurePosixPath, *, what: str) -> PurePosixPath:
+    """`path` if Apptainer can bind it: `:` and `,` separate the parts of a bind."""
+    if ":" in str(path) or "," in str(path):
+        raise UsageError(
+            f"{what} {path} holds ':' or ',', which Apptainer cannot bind",
+            hint="rename the folder on the cluster, or use another one",
+        )
+    return path

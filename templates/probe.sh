@@ -1,0 +1,41 @@
+# What a launch has to know of the cluster, in one round trip. Answers `key<TAB>value` lines.
+# $1 work folder, $2 apptainer, $3 image or '', $4 name of the build job or '', $5 data folder or '';
+# a batch script on standard input is tried with `sbatch --test-only`; further words are modules to load.
+work=$1 apptainer=$2 image=$3 build=$4 data=$5
+shift 5
+answer() { printf '%s\t%s\n' "$1" "$(printf '%s' "$2" | tr '\n\t' '  ')"; }
+
+for module in "$@"; do
+    said=$(module load "$module" 2>&1) || answer module_failed "$module: $said"
+    module load "$module" > /dev/null 2>&1
+done
+
+script=$(cat)
+if ! command -v sbatch > /dev/null; then
+    answer sbatch missing
+else
+    answer sbatch "$(sbatch --version 2>&1)"
+    if [ -n "$script" ]; then
+        said=$(printf '%s\n' "$script" | sbatch --test-only 2>&1 > /dev/null) && answer test ok || answer test refused
+        answer test_said "$said"
+    fi
+    [ -z "$build" ] || answer build_job "$(squeue --noheader --me --states=PENDING,RUNNING --name="$build" --format="%i|%Z" 2> /dev/null | head -n 1)"
+fi
+
+if command -v "$apptainer" > /dev/null; then
+    answer apptainer "$("$apptainer" --version 2>&1)"
+else
+    answer apptainer missing
+fi
+
+if said=$({ umask 077; mkdir -p "$work/images" "$work/sessions" "$work/builds" && head -c 65536 /dev/zero > "$work/sessions/.probe.$$"; } 2>&1); then
+    answer work ok
+else
+    answer work failed
+    answer work_said "$said"
+fi
+rm -f "$work/sessions/.probe.$$"
+answer free_kib "$(df -Pk "$work" 2> /dev/null | awk 'NR == 2 { print $4 }')"
+[ -z "$image" ] || { [ -s "$image" ] && answer image there || answer image absent; }
+[ -z "$data" ] || { [ -d "$data" ] && [ -r "$data" ] && answer data there || answer data absent; }
+exit 0

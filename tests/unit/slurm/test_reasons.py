@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+
+from dl4mic_hpc.errors import JobError, RemoteError
+from dl4mic_hpc.slurm.answers import JobStatus
+from dl4mic_hpc.slurm.job import GpuRequest, Resources
+from dl4mic_hpc.slurm.reasons import explain_end, explain_pending, explain_refusal
+
+ASKED = Resources(
+    time="60",
+    mem="4G",
+    cpus=2,
+    gpus=GpuRequest(count=7, type="a100"),
+    partition=("nope",),
+    account="foo",
+    qos="bar",
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("Priority", "other jobs are ahead of it"),
+        ("Resources", "it is next"),
+        ("Dependency", "its image"),
+        ("QOSMaxGRESPerUser", "you use as much as your QoS allows"),
+        ("AssocGrpGRES", "your account uses as much"),
+        ("ReqNodeNotAvail, UnavailableNodes:gpu01", "down or reserved"),
+        ("SomethingNew", "Slurm's reason is SomethingNew"),
+    ],
+)
+def test_why_a_job_waits(reason: str, words: str):
+    assert words in explain_pending(JobStatus(job_id=1, state="PENDING", reason=reason))
+
+
+def test_slurms_own_estimate_is_passed_on():
+    status = JobStatus(job_id=1, state="PENDING", reason="Resources", start="2026-11-22T16:00:00")
+    assert "2026-11-22 16:00:00" in explain_pending(status)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            "sbatch: error: invalid partition specified: nope\nallocation failure: Invalid partition name specified",
+            "no partition nope",
+        ),
+        ("allocation failure: Requested node configuration is not available", "a100:7 GPU"),
+        ("allocation failure: Invalid account or account/partition combination specified", "account foo"),
+        ("allocation failure: Invalid qos specification", "QoS bar"),
+        ("allocation failure: Invalid node name specified", "no node"),
+        ("allocation failure: Invalid feature specification", "constraint"),
+        (
+            "sbatch: error: Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)",
+            "time limit 60",
+        ),
+        ("sbatch: error: something nobody has seen", "something nobody has seen"),
+    ],
+)
+def test_a_refusal_is_explained_and_slurms_words_are_kept(said: str, words: str):
+    problem = explain_refusal(said, ASKED, cluster="uni")
+    assert isinstance(problem, JobError)
+    assert words in problem.message
+    assert said.splitlines()[-1].split(": ")[-1] in problem.message
+    assert problem.hint
+
+
+def test_a_controller_that_does_not_answer_is_no_fault_of_the_request():
+    said = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
+    assert isinstance(explain_refusal(said, ASKED, cluster="uni"), RemoteError)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [("TIMEOUT", "time limit"), ("OUT_OF_MEMORY", "memory"), ("NEW_STATE", "NEW_STATE")]
+)
+def test_how_a_job_ended(state: str, words: str):
+    problem = explain_end(JobStatus(job_id=5, state=state), session_id="bcdfgh", said="")
+    assert words in problem.message
+    assert "{" not in problem.hint
