@@ -7,6 +7,7 @@
      ├─ SshError            4   unreachable, wrong user or key, lost connection
      │   └─ HostKeyError    4   a host key that is unknown or has changed
      ├─ RemoteError         5   a command on the cluster failed: no Slurm, disk full, quota
+     │   └─ SessionGoneError 5  a session whose folder was removed from the cluster
      ├─ JobError            6   refused by sbatch, unknown partition, too many GPUs, FAILED, TIMEOUT, OUT_OF_MEMORY
      ├─ ImageError          7   no Apptainer, pull or build failed
      ├─ NotebookError       8   a notebook, a configuration or a recipe that cannot be converted
@@ -21,7 +22,6 @@ only `cli.main` catches them and exits.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -56,6 +56,10 @@ class RemoteError(Dl4micError):
     exit_code = 5
 
 
+class SessionGoneError(RemoteError):
+    """The session's folder is no longer on the cluster."""
+
+
 class JobError(Dl4micError):
     exit_code = 6
 
@@ -82,6 +86,8 @@ class SandboxError(Dl4micError):
 
 def perhaps_you_meant(word: str, choices: Iterable[str]) -> str:
     """A sentence naming the closest choice, or all of them if none is close."""
+    import difflib  # here: only a mistake needs it, and every start would pay for it
+
     known = sorted(choices)
     folded = {choice.casefold(): choice for choice in known}
     close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.5)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -86,15 +87,16 @@ def stage(remote: Remote, folder: PurePosixPath, files: Mapping[str, bytes], *, 
     Scripts (*.sh) become executable. RemoteError if the folder is already there or the disk is full; what was
     begun is then removed again.
     """
-    archive = io.BytesIO()
+    archive, now = io.BytesIO(), int(time.time())
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name in folders:
             entry = tarfile.TarInfo(name)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o700
+            entry.type, entry.mode, entry.mtime = tarfile.DIRTYPE, 0o700, now
             tar.addfile(entry)
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), 0o700 if name.endswith(".sh") else 0o600
+            entry.size, entry.mtime = len(content), now
+            entry.mode = 0o700 if name.endswith(".sh") else 0o600
             tar.addfile(entry, io.BytesIO(content))
     script = 'umask 077; mkdir -p "${1%/*}" && mkdir "$1" || exit 1; tar -xf - -C "$1" && exit 0; rm -rf "$1"; exit 1'
     remote.run("sh", "-c", script, "stage", str(folder), stdin=archive.getvalue(), timeout=600).check(

@@ -16,8 +16,12 @@ if ! command -v sbatch > /dev/null; then
 else
     answer sbatch "$(sbatch --version 2>&1)"
     if [ -n "$script" ]; then
-        said=$(printf '%s\n' "$script" | sbatch --test-only 2>&1 > /dev/null) && answer test ok || answer test refused
-        answer test_said "$said"
+        if said=$(printf '%s\n' "$script" | sbatch --test-only 2>&1 > /dev/null); then
+            answer test ok
+        else
+            answer test refused
+            answer test_said "$said"
+        fi
     fi
     [ -z "$build" ] || answer build_job "$(squeue --noheader --me --states=PENDING,RUNNING --name="$build" --format="%i|%Z" 2> /dev/null | head -n 1)"
 fi
@@ -36,6 +40,6 @@ else
 fi
 rm -f "$work/sessions/.probe.$$"
 answer free_kib "$(df -Pk "$work" 2> /dev/null | awk 'NR == 2 { print $4 }')"
-[ -z "$image" ] || { [ -s "$image" ] && answer image there || answer image absent; }
-[ -z "$data" ] || { [ -d "$data" ] && [ -r "$data" ] && answer data there || answer data absent; }
+if [ -n "$image" ] && [ -s "$image" ]; then answer image there; fi
+if [ -n "$data" ] && ! { [ -d "$data" ] && [ -r "$data" ]; }; then answer data absent; fi
 exit 0

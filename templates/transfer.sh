@@ -1,7 +1,7 @@
 #!/bin/bash
 # The far side of a transfer. Needs bash, and tar, find, sort and mv of GNU.
 #   look PATH [make]                    what lies there, and the space that is left
-#   receive FOLDER STAGE STAMP [OLD …]  puts a tar stream in place; STAGE and OLD are folders inside FOLDER
+#   receive FOLDER STAGE STAMP [OLD …]  puts a tar stream in place; STAGE and OLD are PARTIAL/… inside FOLDER
 #   send FOLDER [NAME]                  a tar stream of the files that standard input names, each ended by NUL,
 #                                       then what lies there now (in the folder, or of that name)
 # Everything before a mark on standard output is the login shell's.
@@ -23,21 +23,35 @@ look() {
     [ -d "$folder" ] || folder=${1%/*}/ kind=file
     cd -- "$folder" || return
     [ "$2" != make ] || [ -w . ] || { printf 'dl4mic-hpc: %s: Permission denied\n' "$folder" >&2; return 1; }
+    [ "$2" != make ] || discard_halves
     mark
     printf '%s\0%s\0' "$kind" "$(df -Pk .)"
     if [ "$kind" = folder ]; then list . -mindepth 1; else list "./${1##*/}" -maxdepth 0; fi
 }
 
+# tar gives a file its own time when it is whole: one that is newer than its upload's beginning is half a file.
+discard_halves() {
+    local began
+    for began in .dl4mic-hpc-partial/*/began; do
+        [ ! -f "$began" ] || find "${began%began}" -type f -newer "$began" -delete
+    done
+}
+
 receive() {
     local folder=$1 stage=$2 stamp=$3 from='' to='' batch=() a b name
     shift 3
-    cd -- "$folder" && mkdir -p -- "$stage" || return
+    cd -- "$folder" && mkdir -p -- "$stage" && : > "$stage/began" || return
     # The first thing that tar cannot write ends it: the laptop is not to go on sending in vain.
     (
         self=$BASHPID
         exec tar --extract --file=- --directory="$stage" --no-same-owner --no-same-permissions --warning=none \
             --quoting-style=literal 2> >(IFS= read -r line && printf '%s\n' "$line" >&2 && kill "$self" && cat >&2)
-    ) || return
+    ) || {
+        # tar may only say that it wrote too little; this says why.
+        head -c 1048576 /dev/zero > "$stage/room"
+        rm -f -- "$stage/room"
+        return 1
+    }
     # The list of moves comes last in the stream: without it the stream was cut off.
     [ -f "$stage/moves" ] || { echo 'dl4mic-hpc: the stream ended early' >&2; return 1; }
     while IFS= read -r -d '' a && IFS= read -r -d '' b && IFS= read -r -d '' name; do

@@ -6,7 +6,6 @@ own, so that a log reads well.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -42,6 +41,8 @@ def answer(text: str) -> None:
 
 def answer_json(value: Mapping[str, Any]) -> None:
     """The whole answer as one JSON object with a `version`, on standard output."""
+    import json
+
     print(json.dumps(value, indent=2, sort_keys=False), flush=True)
 
 
@@ -169,7 +170,7 @@ class Bar:
         self._shown = 0.0
 
     def start(self, what: str, files: int, size: int) -> None:
-        self._size, self._sent, self._shown = size, 0, 0.0
+        self._size, self._sent, self._shown = size, 0, time.monotonic()
         if files:
             self._steps.detail(f"{what}: {files} file{'' if files == 1 else 's'}, {size_in_words(size)}")
 

@@ -95,13 +95,15 @@ def launch(
 
     profile = choose.profile(cluster)
     spec = choose.notebook(notebook, config, notebook_file=notebook_file, requirements=requirements)
+    local_data, cluster_data = _data(data)
     request = LaunchRequest(
         profile=profile,
         notebook=spec,
         resources=Resources.of(
             profile, gpus=choose.gpus(gpus), time=choose.time(time), partition=tuple(partition or ())
         ),
-        data=_data(data),
+        data=local_data,
+        cluster_data=cluster_data,
         results=output.absolute() if output else None,
         image=choose.image(image),
         local_port=port,
@@ -113,20 +115,20 @@ def launch(
     live.launch(plan, browser=not no_browser, detach=detach, until_ready=until_ready, as_json=as_json)
 
 
-def _data(text: str | None) -> Path | PurePosixPath | None:
+def _data(text: str | None) -> tuple[Path | None, PurePosixPath | None]:
+    """A folder here, or one on the cluster."""
     from pathlib import PurePosixPath
 
     if text is None:
-        return None
-    if text.startswith("cluster:"):
-        path = PurePosixPath(text.removeprefix("cluster:"))
-        if not path.is_absolute():
-            raise UsageError(
-                f"'{text}' is no absolute path on the cluster",
-                hint="write it like -d cluster:/scratch/me/raw",
-            )
-        return path
-    return Path(text).expanduser().absolute()
+        return None, None
+    if not text.startswith("cluster:"):
+        return Path(text).expanduser().absolute(), None
+    path = PurePosixPath(text.removeprefix("cluster:"))
+    if not path.is_absolute():
+        raise UsageError(
+            f"'{text}' is no absolute path on the cluster", hint="write it like -d cluster:/scratch/me/raw"
+        )
+    return None, path
 
 
 def _rehearse(plan: LaunchPlan, *, as_json: bool) -> None:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import functools
-import signal
-import socket
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,6 +12,8 @@ from dl4mic_hpc.cli.ask import TerminalAsker
 from dl4mic_hpc.errors import SshError, UsageError
 
 if TYPE_CHECKING:
+    import socket
+
     from dl4mic_hpc.profile import ClusterProfile
     from dl4mic_hpc.sessions.attach import Attached
     from dl4mic_hpc.sessions.launch import LaunchPlan
@@ -25,6 +23,8 @@ if TYPE_CHECKING:
 
 def launch(plan: LaunchPlan, *, browser: bool, detach: bool, until_ready: bool, as_json: bool) -> None:
     """Submits the plan, then opens the session unless `detach`."""
+    import functools
+
     from dl4mic_hpc import ssh, transfer
     from dl4mic_hpc.sessions.launch import LocalSide, submit
 
@@ -99,6 +99,8 @@ def _open(
     as_json: bool,
     show_token: bool = False,
 ) -> None:
+    import dataclasses
+
     from dl4mic_hpc.sessions import attach, store, watch
     from dl4mic_hpc.sessions import browser as browsers
 
@@ -159,6 +161,7 @@ def _leave_waiting(connection: Connection, session: Session) -> None:
 @contextlib.contextmanager
 def _signals_interrupt() -> Iterator[None]:
     """A closed terminal or a `kill` leaves as Ctrl-C does, so that nothing is left open."""
+    import signal
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

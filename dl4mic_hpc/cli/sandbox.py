@@ -9,7 +9,7 @@ import typer
 from dl4mic_hpc.cli import console
 
 app = typer.Typer(
-    help="A practice cluster on this computer: real Slurm, SSH and Apptainer, GPUs simulated.",
+    help="A practice cluster in containers on this computer.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -25,7 +25,10 @@ def up(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start the practice cluster, building what is missing; safe to repeat."""
+    """Start the practice cluster; safe to repeat.
+
+    Slurm, SSH and Apptainer are real. The GPUs are simulated: nothing is computed on them.
+    """
     from dl4mic_hpc import sandbox
 
     with console.Steps() as steps:
@@ -68,7 +71,10 @@ def down(
     purge: Annotated[bool, typer.Option("--purge", help="Remove its images too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """End the practice cluster with all that is in it: its sessions, its files, its profile."""
+    """End the practice cluster with all that is in it.
+
+    Its sessions, its files, its keys and its profile go; its images stay unless --purge is given.
+    """
     from dl4mic_hpc import sandbox
 
     with console.Steps() as steps:

@@ -38,7 +38,7 @@ def ps(
     every: Annotated[bool, typer.Option("--all", "-a", help="Ended sessions too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the sessions, on this and on other computers' account, and how they fare."""
+    """List your sessions and how they fare."""
     from dl4mic_hpc import ssh
     from dl4mic_hpc.errors import SshError
     from dl4mic_hpc.sessions import listing, store
@@ -132,7 +132,7 @@ def results(
     cluster: ClusterOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring the results home, as far as they are; the session goes on."""
+    """Bring the results home; the session goes on."""
     from dl4mic_hpc.sessions import stop as stopping
 
     with _found(session, cluster) as (connection, found), console.Steps() as steps:
@@ -150,7 +150,10 @@ def stop(
     cluster: ClusterOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """End the session: ask JupyterLab to shut down, end the job, bring the results home."""
+    """End a session and bring its results home.
+
+    JupyterLab is asked to shut down, then the job is ended. Nothing is deleted on the cluster.
+    """
     from dl4mic_hpc.sessions import stop as stopping
 
     with _found(session, cluster) as (connection, found), console.Steps() as steps:

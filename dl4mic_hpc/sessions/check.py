@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dl4mic_hpc.errors import Dl4micError, ImageError, JobError, RemoteError, perhaps_you_meant
+from dl4mic_hpc.errors import Dl4micError, JobError, perhaps_you_meant
 from dl4mic_hpc.profile import ClusterProfile
 from dl4mic_hpc.remote import Remote
-from dl4mic_hpc.sessions.probe import ClusterFacts, probe
+from dl4mic_hpc.sessions.probe import probe
 from dl4mic_hpc.slurm import site
 from dl4mic_hpc.slurm.site import Partition
 
@@ -33,37 +33,25 @@ class Finding:
 def check(remote: Remote, profile: ClusterProfile) -> list[Finding]:
     """The checks in the order in which a launch would meet them; two commands on the cluster."""
     facts = probe(remote, profile)
-    findings = [Finding(what="SSH", verdict="ok", detail=f"logged in to {profile.host}")]
-    if facts.slurm is None:
-        findings.append(_failed("Slurm", facts, profile))
-        findings.append(Finding(what="partitions and GPUs", verdict="not checked"))
-    else:
-        findings.append(Finding(what="Slurm", verdict="ok", detail=facts.slurm))
-        findings += _partitions(remote, profile)
-    findings.append(
-        Finding(what="Apptainer", verdict="ok", detail=facts.apptainer)
-        if facts.apptainer
-        else _failed("Apptainer", facts, profile)
-    )
+    problems = facts.problems(profile)
     free = f", {facts.free_bytes / 1024**3:.1f} GiB free" if facts.free_bytes is not None else ""
-    findings.append(
-        Finding(what="work folder", verdict="ok", detail=f"{profile.work_dir}{free}")
-        if not facts.work_error
-        else _failed("work folder", facts, profile)
-    )
-    return findings
+    details = {
+        "SSH": f"logged in to {profile.host}",
+        "modules": ", ".join(profile.modules) or "none to load",
+        "Slurm": facts.slurm or "",
+        "Apptainer": facts.apptainer or "",
+        "work folder": f"{profile.work_dir}{free}",
+    }
+    findings = [_finding(what, detail, problems.get(what)) for what, detail in details.items()]
+    if facts.slurm is None:
+        return [*findings, Finding(what="partitions and GPUs", verdict="not checked")]
+    return [*findings, *_partitions(remote, profile)]
 
 
-def _failed(what: str, facts: ClusterFacts, profile: ClusterProfile) -> Finding:
-    """The error that a launch would give for this check."""
-    parts = {"Slurm": "slurm", "Apptainer": "apptainer", "work folder": "work_error"}
-    healthy = {"slurm": "there", "apptainer": "there", "work_error": None, "module_error": None}
-    healthy[parts[what]] = getattr(facts, parts[what])
-    try:
-        ClusterFacts(free_bytes=None, **healthy).require(profile)
-    except (ImageError, RemoteError) as error:
-        return Finding(what=what, verdict="failed", detail=error.message, error=error)
-    raise AssertionError(what)
+def _finding(what: str, detail: str, problem: Dl4micError | None) -> Finding:
+    if problem is None:
+        return Finding(what=what, verdict="ok", detail=detail)
+    return Finding(what=what, verdict="failed", detail=problem.message, error=problem)
 
 
 def _partitions(remote: Remote, profile: ClusterProfile) -> list[Finding]:
@@ -75,7 +63,7 @@ def _partitions(remote: Remote, profile: ClusterProfile) -> list[Finding]:
                 f"there is no partition {name} on {profile.name}",
                 hint=f"{perhaps_you_meant(name, found)}; correct `partition` in {profile.path or 'the profile'}",
             )
-            findings.append(Finding(what="partition", verdict="failed", detail=error.message, error=error))
+            findings.append(_finding("partition", "", error))
     findings += [
         Finding(
             what=f"partition {one.name}", verdict="ok", detail=_in_words(one, simulated=profile.simulated)

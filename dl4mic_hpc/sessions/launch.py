@@ -39,7 +39,7 @@ ROOM_FOR_A_BUILD = 2 * 1024**3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRequest:
-    """What the user asked for, checked. `data`: a folder here (Path), one on the cluster (PurePosixPath), or none.
+    """What the user asked for, checked. `data`: a folder here, to be copied up; `cluster_data`: one on the cluster.
 
     `image`: "auto" (cached, else built), "build" (built again), or the path of an image on the cluster.
     """
@@ -47,7 +47,8 @@ class LaunchRequest:
     profile: ClusterProfile
     notebook: NotebookSpec
     resources: Resources
-    data: Path | PurePosixPath | None = None
+    data: Path | None = None
+    cluster_data: PurePosixPath | None = None
     results: Path | None = None
     image: str = "auto"
     local_port: int | None = None
@@ -69,11 +70,10 @@ def plan_launch(request: LaunchRequest) -> LaunchPlan:
     """Converts, renders and names; touches nothing. NotebookError for what cannot be converted."""
     profile, spec = request.profile, request.notebook
     check_bind_path(profile.work_dir, what="the work folder")
-    bound = None
-    if isinstance(request.data, Path):
+    if request.data is not None:
         transfer.list_local(request.data)
-    elif request.data is not None:
-        bound = check_bind_path(request.data, what="the data folder")
+    if request.cluster_data is not None:
+        check_bind_path(request.cluster_data, what="the data folder")
     original = spec.read_notebook()
     converted = notebook.convert(
         original,
@@ -121,7 +121,7 @@ def plan_launch(request: LaunchRequest) -> LaunchPlan:
         notebook=spec.notebook_file,
         modules=profile.modules,
         pre_script=profile.pre_script,
-        data=bound,
+        data=request.cluster_data,
         simulated=profile.simulated,
     )
     provenance = json.dumps(_provenance(session, spec, original, converted, image), indent=2).encode()
@@ -186,7 +186,7 @@ def submit(remote: Remote, plan: LaunchPlan, teller: Teller, local: LocalSide) -
         profile,
         image=plan.image.image,
         build_name=plan.image.build_name,
-        data=request.data if isinstance(request.data, PurePosixPath) else None,
+        data=request.cluster_data,
         job_script=render_job(plan.job),
     )
     _check(facts, plan)
@@ -204,7 +204,7 @@ def submit(remote: Remote, plan: LaunchPlan, teller: Teller, local: LocalSide) -
         }
         ours.folders.append(session.session_dir)
         stage(remote, session.session_dir, files, folders=("home", "home/data", "home/results"))
-        if isinstance(request.data, Path):
+        if request.data is not None:
             teller.say(f"copying data from {request.data}")
             local.upload(remote, request.data, session.paths.data)
         teller.say("submitting the job")
@@ -221,8 +221,7 @@ def _check(facts: ClusterFacts, plan: LaunchPlan) -> None:
     profile = plan.request.profile
     facts.require(profile)
     if not facts.data_there:
-        assert isinstance(plan.request.data, PurePosixPath)
-        raise probe.data_missing(plan.request.data, profile.name)
+        raise probe.data_missing(plan.request.cluster_data, profile.name)
     if facts.refusal is not None:
         raise reasons.explain_refusal(facts.refusal, plan.job.resources, cluster=profile.name)
     if facts.image_there:

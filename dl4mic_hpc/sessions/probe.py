@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from dl4mic_hpc import resources
-from dl4mic_hpc.errors import ImageError, RemoteError, UsageError
+from dl4mic_hpc.errors import Dl4micError, ImageError, RemoteError, UsageError
 from dl4mic_hpc.profile import ClusterProfile
 from dl4mic_hpc.remote import Remote
 
@@ -26,32 +26,36 @@ class ClusterFacts:
     data_there: bool = True
     refusal: str | None = None
 
-    def require(self, profile: ClusterProfile) -> None:
-        """Raises the first thing that makes a launch impossible, in words; nothing has been touched by then."""
+    def problems(self, profile: ClusterProfile) -> dict[str, Dl4micError]:
+        """What makes a launch impossible, in the order in which a launch would meet it."""
         where = profile.path or f"the profile of {profile.name}"
+        found: dict[str, Dl4micError] = {}
         if self.module_error:
-            raise RemoteError(
+            found["modules"] = RemoteError(
                 f"a module could not be loaded: {self.module_error}", hint=f"correct `modules` in {where}"
             )
         if self.slurm is None:
-            raise RemoteError(
+            found["Slurm"] = RemoteError(
                 f"there is no Slurm on the login node of {profile.name}: sbatch was not found",
                 hint=f"if sbatch comes from a module, add it to `modules` in {where}; otherwise check `host`",
             )
         if self.apptainer is None:
-            raise ImageError(
+            found["Apptainer"] = ImageError(
                 f"Apptainer was not found on {profile.name}: {profile.apptainer}",
                 hint=f"add its module to `modules`, or its path as `apptainer`, in {where}",
             )
         if self.work_error:
             full = "No space left" in self.work_error or "quota" in self.work_error.lower()
-            what = "is full" if full else "cannot be written to"
-            raise RemoteError(
-                f"the work folder {profile.work_dir} {what}: {self.work_error}",
-                hint=f"free some space there, or choose another `work_dir` in {where}"
-                if full
-                else f"choose another `work_dir` in {where}",
+            found["work folder"] = RemoteError(
+                f"the work folder {profile.work_dir} {'is full' if full else 'cannot be written to'}: {self.work_error}",
+                hint=f"{'free some space there, or ' if full else ''}choose another `work_dir` in {where}",
             )
+        return found
+
+    def require(self, profile: ClusterProfile) -> None:
+        """Raises the first problem; nothing has been touched by then."""
+        for problem in self.problems(profile).values():
+            raise problem
 
 
 def probe(
@@ -97,7 +101,7 @@ def parse(text: str) -> ClusterFacts:
     )
 
 
-def data_missing(path: PurePosixPath, cluster: str) -> UsageError:
+def data_missing(path: PurePosixPath | None, cluster: str) -> UsageError:
     return UsageError(
         f"the data folder {path} does not exist on {cluster}, or you may not read it",
         hint="correct the path after `-d cluster:`; without `cluster:` it is a folder of this computer",

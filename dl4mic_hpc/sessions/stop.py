@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dl4mic_hpc import transfer
-from dl4mic_hpc.errors import Dl4micError, RemoteError, TransferError
+from dl4mic_hpc.errors import Dl4micError, RemoteError, SessionGoneError, TransferError
 from dl4mic_hpc.remote import Remote
 from dl4mic_hpc.sessions import jupyter, store
 from dl4mic_hpc.sessions.session import JupyterEndpoint, Session
-from dl4mic_hpc.sessions.watch import SessionGoneError, Teller, job_states, look
+from dl4mic_hpc.sessions.watch import Teller, job_states, look
 from dl4mic_hpc.ssh import Connection, Tunnel
 
 GRACE = 20.0

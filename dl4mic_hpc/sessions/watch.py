@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dl4mic_hpc import resources
-from dl4mic_hpc.errors import Dl4micError, ImageError, RemoteError
+from dl4mic_hpc.errors import Dl4micError, ImageError, RemoteError, SessionGoneError
 from dl4mic_hpc.remote import Remote
 from dl4mic_hpc.sessions.session import JupyterEndpoint, Session
 from dl4mic_hpc.slurm import answers, reasons
@@ -41,10 +41,6 @@ class Watcher(Teller, Protocol):
 
     def on_node(self, node: str) -> None:
         """The job runs there: what takes time can begin while JupyterLab starts."""
-
-
-class SessionGoneError(RemoteError):
-    """The session's folder is no longer on the cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

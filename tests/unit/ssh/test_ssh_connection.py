@@ -1,0 +1,193 @@
+"""Commands and files over a real SSH connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import pytest
+from support.ssh_server import Rules, Server
+from support.sshd import Sshd
+
+from dl4mic_hpc.errors import RemoteError, SshError
+from dl4mic_hpc.ssh import Connection, connect
+
+pytestmark = pytest.mark.posix
+
+MEGA = 1024 * 1024
+
+
+def test_a_command_answers_with_exit_code_and_both_streams(connection: Connection) -> None:
+    result = connection.run("sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "out\n", "err\n")
+    assert connection.run("true").exit_code == 0
+
+
+def test_words_arrive_as_they_are(connection: Connection) -> None:
+    words = ["a b", "it's", "$HOME", "!x", "two\nlines\n", "back\\slash\\\\", "", "*", "ü", "=ls"]
+    assert connection.run("printf", "%s|", *words).stdout == "".join(f"{word}|" for word in words)
+
+
+def test_a_program_that_is_not_there_is_an_answer(connection: Connection) -> None:
+    result = connection.run("no-such-program")
+    assert result.exit_code == 127
+    assert "no-such-program" in result.stderr
+
+
+def test_a_command_that_a_signal_ended_has_no_exit_code(connection: Connection) -> None:
+    assert connection.run("sh", "-c", "kill -9 $$").exit_code == -1
+
+
+def test_noise_of_the_start_up_files_is_cut_off(server: Sshd, connection: Connection) -> None:
+    noise = 'echo "Welcome to the cluster"; echo "quota exceeded" >&2\n'
+    (server.home / ".bashrc").write_text(noise)
+    (server.home / ".bash_profile").write_text(noise)
+    (server.home / ".profile").write_text(noise)
+    for _ in range(2):  # the command that learns the environment, and one that has it
+        result = connection.run("sh", "-c", "echo out; echo err >&2")
+        assert (result.stdout, result.stderr) == ("out\n", "err\n")
+
+
+def test_the_login_shells_path_is_used(server: Sshd, connection: Connection) -> None:
+    tools = server.home / "tools"
+    tools.mkdir()
+    (tools / "sbatch").write_text("#!/bin/sh\necho $SLURM_CONF\n")
+    (tools / "sbatch").chmod(0o700)
+    (server.home / ".bash_profile").write_text(f"export PATH={tools}:$PATH SLURM_CONF=/etc/slurm/x.conf\n")
+    for _ in range(2):
+        assert connection.run("sbatch").stdout == "/etc/slurm/x.conf\n"
+
+
+def test_a_start_up_file_does_not_eat_the_commands_input(server: Sshd, connection: Connection) -> None:
+    (server.home / ".bash_profile").write_text("cat > /dev/null\n")
+    assert connection.run("cat", stdin=b"all of it").stdout == "all of it"
+
+
+def test_large_streams_both_ways_do_not_stall(connection: Connection) -> None:
+    script = f"head -c {10 * MEGA} /dev/zero; head -c {10 * MEGA} /dev/zero >&2; wc -c"
+    result = connection.run("sh", "-c", script, stdin=bytes(10 * MEGA))
+    assert len(result.stderr) == 10 * MEGA
+    assert result.stdout == "\0" * (10 * MEGA) + f"{10 * MEGA}\n"
+
+
+def test_input_that_nobody_reads_does_no_harm(connection: Connection) -> None:
+    assert connection.run("true", stdin=bytes(20 * MEGA)).exit_code == 0
+
+
+def test_a_command_that_does_not_answer_in_time(connection: Connection) -> None:
+    with pytest.raises(RemoteError, match="gave no answer within 0.2 s"):
+        connection.run("sleep", "60", timeout=0.2)
+    assert connection.run("echo", "still there").stdout == "still there\n"
+
+
+def test_the_first_command_may_be_a_streamed_one(connection: Connection) -> None:
+    with connection.start("cat") as process:
+        process.write(b"first ")
+        assert process.read() == b"first "
+        process.write(b"second")
+        assert process.wait().stdout == "second"
+
+
+def test_leaving_a_stream_ends_its_command(connection: Connection, tmp_path: Path) -> None:
+    script = f"trap 'echo bye > {tmp_path}/bye' HUP; echo ready; while :; do sleep 0.05; done"
+    with connection.start("sh", "-c", script) as process:
+        assert process.read() == b"ready\n"
+    wait = f"while [ ! -s {tmp_path}/bye ]; do sleep 0.05; done; cat {tmp_path}/bye"
+    assert connection.run("sh", "-c", wait, timeout=20).stdout == "bye\n"
+
+
+def test_waiting_has_a_time_limit_and_can_go_on(connection: Connection) -> None:
+    with connection.start("cat") as process:
+        with pytest.raises(TimeoutError):
+            process.read(timeout=0.1)
+        process.write(b"late")
+        assert process.read() == b"late"
+
+
+def test_writing_to_a_command_that_has_ended(connection: Connection) -> None:
+    with connection.start("true") as process:
+        assert process.read() == b""
+        assert process.finish()[0] == 0
+        with pytest.raises(BrokenPipeError):
+            process.write(bytes(10 * MEGA))
+
+
+def test_several_threads_share_a_connection(connection: Connection) -> None:
+    answers: dict[int, str] = {}
+
+    def ask(number: int) -> None:
+        for _ in range(5):
+            answers[number] = connection.run("echo", str(number)).stdout
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {number: f"{number}\n" for number in range(6)}
+
+
+def test_files_are_written_and_read(connection: Connection, tmp_path: Path) -> None:
+    path = tmp_path / "it's a file"
+    content = bytes(range(256)) * 1000
+    connection.put(PurePosixPath(path), content)
+    assert path.read_bytes() == content
+    assert path.stat().st_mode & 0o777 == 0o600
+    connection.put(PurePosixPath(path), b"new", mode=0o700)
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert connection.get(PurePosixPath(path)) == b"new"
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_that_is_not_there(connection: Connection, tmp_path: Path) -> None:
+    assert connection.get(PurePosixPath(tmp_path / "none")) is None
+    with pytest.raises(RemoteError, match="Is a directory"):
+        connection.get(PurePosixPath(tmp_path))
+
+
+def test_a_file_that_cannot_be_written(connection: Connection, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RemoteError, match=r"writing .*/file/below on myuni failed: .*Not a directory") as caught:
+        connection.put(PurePosixPath(tmp_path / "file" / "below"), b"")
+    assert "work_dir" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("cat: write error: No space left on device", "free some space"),
+        ("cat: write error: Disk quota exceeded", "free some space"),
+        ("sh: 1: cannot create /x: Permission denied", "a folder that you may write to"),
+    ],
+)
+def test_a_full_disk_and_a_closed_folder_have_a_hint(said: str, advice: str) -> None:
+    class Full(Rules):
+        def execute(self, channel: object, command: str) -> None:
+            super().execute(channel, f"echo MARK >&2; {command.partition('exec env')[0]} " if False else command)  # type: ignore[arg-type]
+
+    from dl4mic_hpc.ssh.connection import _file_hint
+
+    assert advice in _file_hint(said, "myuni")
+
+
+def test_a_lost_connection_is_told_as_one(
+    new_server: Callable[..., Sshd], user_key: tuple[Path, str], person: object
+) -> None:
+    from unit_ssh_conftest import know  # type: ignore[import-not-found]
+
+    server = new_server()
+    know(server.known_line())
+    with connect(server.profile(identity_file=user_key[0]), ask=person) as connection:  # type: ignore[arg-type]
+        with connection.start("cat") as process:
+            process.write(b"x")
+            assert process.read() == b"x"
+            server.hang_up()
+            with pytest.raises(SshError, match="closed the connection"):
+                process.read()
+        with pytest.raises(SshError, match="closed the connection"):
+            connection.run("true")
+
+
+def _unused() -> tuple[type[Rules], type[Server]]:
+    return Rules, Server
