@@ -21,6 +21,10 @@ class TerminalAsker:
         console.make_room()
         return getpass.getpass(f"{prompt.rstrip()} ", stream=sys.stderr)
 
+    def tell(self, text: str) -> None:
+        console.make_room()
+        console.tell(text)
+
     def confirm_host_key(self, question: HostKeyQuestion) -> bool:
         if not console.can_ask():
             return False

@@ -122,7 +122,7 @@ class Steps:
         if self._live:
             self._rewrite("·")
         elif text:
-            print(f"  {text}", file=sys.stderr, flush=True)
+            print(f"  {_shortened(text, 120)}", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """A remark that stays, between two steps."""
@@ -141,9 +141,7 @@ class Steps:
         seconds = _paint(f" {took:.0f} s", "dim", error=True) if end and took >= 1 else ""
         room = max(shutil.get_terminal_size().columns - 4, 20)
         line = self._text if end or not self._detail else f"{self._text}: {self._detail}"
-        if len(line) > room:
-            line = line[: room - 1] + "…"
-        print(f"\r\x1b[2K{mark} {line}{seconds}", end=end, file=sys.stderr, flush=True)
+        print(f"\r\x1b[2K{mark} {_shortened(line, room)}{seconds}", end=end, file=sys.stderr, flush=True)
 
 
 def make_room() -> None:
@@ -158,6 +156,10 @@ def ask(question: str, *, default: bool = False) -> bool:
     print(f"{question} [{'Y/n' if default else 'y/N'}] ", end="", file=sys.stderr, flush=True)
     said = sys.stdin.readline().strip().casefold()
     return said.startswith("y") if said else default
+
+
+def _shortened(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 1] + "…"
 
 
 class Bar:

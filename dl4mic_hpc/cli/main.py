@@ -45,16 +45,17 @@ def common(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")] = False,
 ) -> None:
-    if debug:
-        os.environ["DL4MIC_HPC_DEBUG"] = "1"
+    # No docstring: it would take the place of the program's help. `main` itself looks for --debug.
+    pass
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the program and exits with the code that errors.py documents."""
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        app(args=list(argv) if argv is not None else None, prog_name="dl4mic-hpc", standalone_mode=True)
+        app(args=words, prog_name="dl4mic-hpc", standalone_mode=True)
     except Dl4micError as problem:
-        if os.environ.get("DL4MIC_HPC_DEBUG"):
+        if "--debug" in words:
             import traceback
 
             traceback.print_exc()

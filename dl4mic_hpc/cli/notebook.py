@@ -57,5 +57,6 @@ def show(
     for key, value in spec.build_args().items():
         console.answer(f"  {key} = {value}")
     console.table(
-        ("FIELD", "KIND", "DEFAULT"), [(one.name, one.kind, str(one.default)) for one in converted.fields]
+        ("FORM", "FIELD", "KIND", "DEFAULT"),
+        [(form, one.name, one.kind, str(one.default)) for form, ones in converted.fields.items() for one in ones],
     )

@@ -91,6 +91,7 @@ def plan_launch(request: LaunchRequest) -> LaunchPlan:
                 context / "Dockerfile",
                 context=context,
                 build_args=spec.build_args(),
+                target=recipe_bundle.ENVIRONMENT_STAGE,
                 base_reference=lambda reference: _mirrored(reference, profile),
             )
         image = ensure.plan(profile, name=spec.id, bundle=bundle)

@@ -37,10 +37,10 @@ class Rehearsal:
 
     def chapters(self) -> list[tuple[str, str]]:
         """Titles and texts, in the order in which they matter to a reader."""
-        found = [("Notebook", "\n".join(self.plan.notebook.changes))]
+        found = [("Notebook", "\n".join(self._notebook_changes()))]
         if self.plan.image.bundle is not None and self.build_script is not None:
             found.append(("Definition of the image", self.plan.image.bundle.definition))
-            deviations = "\n".join(str(one) for one in self.plan.image.bundle.deviations)
+            deviations = "\n".join(f"{one.what}: {one.reason}" for one in self.plan.image.bundle.deviations)
             found.append(("Where the image differs from what Docker would build", deviations or "nowhere"))
             found.append(("build.sh (if the image is not there yet)", self.build_script))
         found.append(("job.sh", self.job_script))
@@ -48,11 +48,14 @@ class Rehearsal:
         found += [(name, _script(name)) for name in _SCRIPTS]
         return found
 
+    def _notebook_changes(self) -> list[str]:
+        return [f"cell {change.cell}: {change.kind}: {change.text}" for change in self.plan.notebook.changes]
+
     def as_json(self) -> dict[str, Any]:
         bundle = self.plan.image.bundle
         return {
             "version": 1,
-            "notebook_changes": list(self.plan.notebook.changes),
+            "notebook_changes": self._notebook_changes(),
             "image": str(self.plan.image.image),
             "definition": bundle.definition if bundle else None,
             "build_script": self.build_script,

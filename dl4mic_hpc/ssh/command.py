@@ -49,7 +49,6 @@ def line(argv: Sequence[str], *, marker: str, environment: Sequence[str] | None)
     return " ".join("'" + word.replace("'", "'\"'\"'") + "'" for word in sent).encode("ascii")
 
 
-
 def learned(text: str) -> tuple[str, ...]:
     """The NAME=value words in what stood between the markers."""
     return tuple(line for line in text.splitlines() if line.partition("=")[0] in LEARNED)

@@ -24,7 +24,9 @@ from dl4mic_hpc.profile import ClusterProfile
 
 _DEPTH = 16  # of Include within Include, as OpenSSH has it
 _LINE = re.compile(r"(\w+)(?:\s*=\s*|\s+)(.+)")
-_TARGET = re.compile(r"(?:ssh://)?(?:(?P<user>[^@]+)@)?(?P<host>\[[^]]+\]|[^:]+|.*:.*:.*)(?::(?P<port>\d+))?")
+_TARGET = re.compile(
+    r"(?:ssh://)?(?:(?P<user>[^@]+)@)?(?P<host>\[[^]]+\]|[^:@]+|[^@]*:[^@]*:[^@]*)(?::(?P<port>\d+))?"
+)
 _CRITERIA = {"all", "canonical", "final", "exec", "host", "originalhost", "user", "localuser"}
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk")
 _DEFAULT_TIMEOUT = 15.0
@@ -63,6 +65,11 @@ class _Target:
 
 def hops(profile: ClusterProfile) -> tuple[Hop, ...]:
     """The servers from here to the login node, in order. SshError names the file that is wrong."""
+    if profile.identity_file and not profile.identity_file.expanduser().is_file():
+        raise SshError(
+            f"identity_file {profile.identity_file} does not exist",
+            hint=f"edit identity_file in {profile.path or f'the profile of {profile.name}'}",
+        )
     target = _parse_target(profile.host)
     return tuple(
         _way(

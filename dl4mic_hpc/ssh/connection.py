@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -178,15 +179,20 @@ class Connection:
                 if not channel.closed:
                     self._prepare()
                     return channel
-        try:
-            channel = self._open()
-        except paramiko.ChannelException as error:
-            raise SshError(
-                f"{self._server} allows no further command on this connection: {channel_words(error)}",
-                hint="wait for what runs on this connection to end (the server's MaxSessions limits it)",
-            ) from error
-        except FOREIGN as error:
-            raise SshError(f"{self._server} {words(error)}", hint=LOST_HINT) from error
+        # A server with few sessions to give counts the one that has just ended until its process is gone.
+        for pause in (0.05, 0.1, 0.2, 0.4, None):
+            try:
+                channel = self._open()
+                break
+            except paramiko.ChannelException as error:
+                if pause is None:
+                    raise SshError(
+                        f"{self._server} allows no further command on this connection: {channel_words(error)}",
+                        hint="wait for what runs on this connection to end (the server's MaxSessions limits it)",
+                    ) from error
+            except FOREIGN as error:
+                raise SshError(f"{self._server} {words(error)}", hint=LOST_HINT) from error
+            time.sleep(pause)
         self._prepare()
         return channel
 

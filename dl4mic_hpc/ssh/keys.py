@@ -110,19 +110,20 @@ def load(path: Path, passphrase: str | None) -> paramiko.PKey:
         data = path.read_bytes()
     except OSError as error:
         raise UnreadableError(f"cannot be read: {error.strerror}") from error
-    password = passphrase.encode() if passphrase is not None else None
     reader = (
         serialization.load_ssh_private_key if b"OPENSSH" in data[:64] else serialization.load_pem_private_key
     )
     try:
-        private = reader(data, password)
-    except TypeError as error:
-        if password is None:
-            raise EncryptedError("needs its passphrase") from error
-        private = reader(data, None)
+        try:
+            private = reader(data, None)
+        except TypeError as error:  # it is encrypted
+            if not passphrase:
+                raise EncryptedError("needs its passphrase") from error
+            try:
+                private = reader(data, passphrase.encode())
+            except ValueError as wrong:
+                raise EncryptedError("does not open with this passphrase") from wrong
     except ValueError as error:
-        if password is not None:
-            raise EncryptedError("does not open with this passphrase") from error
         raise UnreadableError("is no private key") from error
     except UnsupportedAlgorithm as error:
         raise UnreadableError("is of a kind that only an ssh-agent can use") from error

@@ -27,6 +27,7 @@ _MANY = 1000  # lines of noise
 _NO_SSHD = 41
 _NO_KEY = 42
 _NO_FOLDER = 43
+_REASONS = {_NO_KEY: "ssh-keygen made no key", _NO_FOLDER: "there is no room for temporary files"}
 
 # $1 marks the line with the host key, $2 is the client's public key. Without --unbuffered on srun the
 # handshake would wait for a line's end that never comes. sshd reads no file after it has started the login,
@@ -119,32 +120,50 @@ def open_step(
     )
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(start(*argv))
-        stdio = _Stdio(process)
-        # Everything up to the login has to be done in time, whichever part of it hangs.
-        timer = threading.Timer(_PATIENCE, process.close)
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            process.close()
+
+        timer = threading.Timer(_PATIENCE, give_up)  # for all of it, whichever part hangs
         timer.daemon = True
         stack.callback(timer.cancel)
         timer.start()
-        host_key = _host_key(stdio, marker, node=node, job_id=job_id)
-        transport = SshTransport(stdio, timeout=_PATIENCE)
-        stack.callback(transport.close)
         try:
-            shown = transport.handshake((host_key.split()[0],))
-            if f"{shown.get_name()} {shown.get_base64()}" != host_key:
-                raise SshError(
-                    f"the server in the step of job {job_id} on {node} shows another key than the one made for it",
-                    hint="tell the cluster's support: something answers in its place",
-                )
-            reply = UserAuth(transport, user).offer_key(key)
-        except FOREIGN as error:
-            raise _failed(f"{words(error)}: {process.said()}", node=node, job_id=job_id) from error
-        if not reply.accepted:
-            raise _failed(f"it refuses the login; {process.said()}", node=node, job_id=job_id)
+            transport = _log_in(_Stdio(process), user, key, marker, stack)
+        except (_FailedError, *FOREIGN) as error:
+            why = str(error) if isinstance(error, _FailedError) else words(error)
+            if late.is_set():
+                why = f"nothing came of it within {_PATIENCE:g} s"
+            raise _error(error, why, process.said(), node=node, job_id=job_id) from error
         timer.cancel()
         yield transport
 
 
-def _host_key(stdio: _Stdio, marker: str, *, node: str, job_id: int) -> str:
+class _FailedError(Exception):
+    """The step ended, or what answered is not the server that was started; `exit_code` is srun's, if it ended."""
+
+    def __init__(self, why: str, exit_code: int = 0) -> None:
+        super().__init__(why)
+        self.exit_code = exit_code
+
+
+def _log_in(
+    stdio: _Stdio, user: str, key: paramiko.PKey, marker: str, stack: contextlib.ExitStack
+) -> SshTransport:
+    host_key = _host_key(stdio, marker)
+    transport = SshTransport(stdio, timeout=_PATIENCE)
+    stack.callback(transport.close)
+    shown = transport.handshake((host_key.split()[0],))
+    if f"{shown.get_name()} {shown.get_base64()}" != host_key:
+        raise _FailedError("what answers there shows another host key than the one that was made for it")
+    if not UserAuth(transport, user).offer_key(key).accepted:
+        raise _FailedError("the server there refuses the login")
+    return transport
+
+
+def _host_key(stdio: _Stdio, marker: str) -> str:
     """Type and base64 of the host key, from the first line that begins with the marker."""
     for _ in range(_MANY):
         line = stdio.readline()
@@ -153,20 +172,18 @@ def _host_key(stdio: _Stdio, marker: str, *, node: str, job_id: int) -> str:
         fields = line.decode("utf-8", "replace").split()
         if len(fields) >= 3 and fields[0] == marker:
             return f"{fields[1]} {fields[2]}"
-    result = stdio.process.wait(timeout=_PATIENCE)
-    if result.exit_code == _NO_SSHD:
-        raise SshError(
+    code = stdio.process.wait(timeout=_PATIENCE).exit_code
+    raise _FailedError(_REASONS.get(code, f"srun ended with exit code {code}"), code)
+
+
+def _error(error: Exception, why: str, said: str, *, node: str, job_id: int) -> SshError:
+    if isinstance(error, _FailedError) and error.exit_code == _NO_SSHD:
+        return SshError(
             f"{node} has no SSH server program (sshd), which the route 'step' needs",
             hint="ask the cluster's support to install openssh-server there, or set `route: hop` in the profile",
         )
-    reasons = {_NO_KEY: "ssh-keygen made no key", _NO_FOLDER: "there is no folder for temporary files"}
-    said = result.stderr.strip() or reasons.get(result.exit_code, f"srun ended with {result.exit_code}")
-    raise _failed(said, node=node, job_id=job_id)
-
-
-def _failed(why: str, *, node: str, job_id: int) -> SshError:
     return SshError(
-        f"no step of job {job_id} could be started on {node}: {why}",
+        f"no step of job {job_id} could be started on {node}: {why}{f'; it says: {said}' if said else ''}",
         hint="`dl4mic-hpc ps` shows whether the job still runs",
     )
 

@@ -27,7 +27,7 @@ def trust(
     a password. HostKeyError if the answer is no.
     """
     *jumps, login = config.hops(profile)
-    target = config.known_name(node, 22) if node else login.known_as
+    target = node.lower() if node else login.known_as
     with closing(Way(profile, ask=_Answer(ask, target, fingerprint), replace=replace)) as way:
         for hop in jumps if node is None else (*jumps, login):
             way.enter(hop)

@@ -14,7 +14,7 @@ import paramiko
 
 from dl4mic_hpc.errors import SshError
 from dl4mic_hpc.profile import ClusterProfile
-from dl4mic_hpc.ssh import config, hostkeys
+from dl4mic_hpc.ssh import hostkeys
 from dl4mic_hpc.ssh.config import Hop
 from dl4mic_hpc.ssh.failures import FOREIGN, channel_words, words
 from dl4mic_hpc.ssh.hostkeys import HostKeyQuestion, KnownKey, Outcome
@@ -23,6 +23,7 @@ from dl4mic_hpc.ssh.login import Asker, Credentials, log_in
 from dl4mic_hpc.ssh.proxy import ProxyCommand
 from dl4mic_hpc.ssh.transport import SshTransport, tune
 
+NODE_PORT = 22
 NODE_PATIENCE = 5.0
 """Seconds for a compute node to answer: it is near the login node, or it is closed."""
 
@@ -91,8 +92,8 @@ class Way:
         return dataclasses.replace(
             self.hop,
             host=name,
-            port=22,
-            known_as=config.known_name(name, 22),
+            port=NODE_PORT,
+            known_as=name.lower(),
             proxy_command=None,
             connect_timeout=NODE_PATIENCE,
         )

@@ -30,6 +30,7 @@ _AFTERMATH = ("Exiting with failure status", "Error is not recoverable", "Termin
 _MEANINGS = (
     (("No space left on device",), "the disk there is full", "make room there, or choose another work_dir"),
     (("Disk quota exceeded",), "your quota there is used up", "make room there, or ask the site for more"),
+    (("File too large",), "files of that size are not allowed there", "ask the site about that limit"),
     (
         ("Permission denied", "Operation not permitted", "Read-only file system"),
         "you have no right to use that folder",

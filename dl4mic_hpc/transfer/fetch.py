@@ -18,6 +18,9 @@ from dl4mic_hpc.transfer.summary import Progress, Summary
 # A file that changed while it was read is read once more, not for ever.
 _ROUNDS = 2
 
+_STILL_WRITTEN = "is still being written on the cluster: what was there is here"
+_CAME_UP = "came up on the cluster while other files were fetched: fetch it later"
+
 
 def download(remote: Remote, source: PurePosixPath, target: Path, *, progress: Progress) -> Summary:
     """Puts the contents of `source`, or the file `source`, from the cluster into the local folder `target`.
@@ -49,7 +52,7 @@ def download(remote: Remote, source: PurePosixPath, target: Path, *, progress: P
         raise
     folder.remember()
     growing = (
-        Skipped(path=take.entry.path, reason="is still being written on the cluster: what was there is here")
+        Skipped(path=take.entry.path, reason=_STILL_WRITTEN if take.entry.path in fetch.taken else _CAME_UP)
         for take in plan.take
         if take.entry.path not in fetch.missing
     )

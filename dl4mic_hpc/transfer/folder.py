@@ -31,17 +31,17 @@ class LocalFolder:
 
     def __init__(self, path: Path, source: str) -> None:
         """Makes the folder where it is missing. UsageError if it is a file, TransferError if it is not writable."""
-        if path.is_file():
-            raise UsageError(
-                f"{path.absolute()} is a file", hint="name a folder with -o; it is made if it is missing"
-            )
         with _explained(path):
+            if path.is_file():
+                raise UsageError(
+                    f"{path.absolute()} is a file", hint="name a folder with -o, new or existing"
+                )
             path.mkdir(parents=True, exist_ok=True)
             self._rules = rules_of(path)
             self._inside = path.resolve()
         self.path = path
         self._source = source
-        self._stamp = f"{datetime.now():%Y-%m-%d %H%M%S}"
+        self._stamp = _stamp()
         self._records = manifest.load(path, source)
         self._remembered = dict(self._records)
         self.kept: list[Path] = []
@@ -99,11 +99,6 @@ class LocalFolder:
         if facts is not None:
             self._record(far, take.local, facts)
 
-    def has(self, far: Entry) -> bool:
-        """Whether `far` as it now is on the cluster is what was fetched last."""
-        record = self._records.get(far.path)
-        return record is not None and (record.size, record.mtime_ns) == (far.size, far.mtime_ns)
-
     def remember(self) -> None:
         """Writes down what is here, so that later downloads know their own files."""
         if self._records != self._remembered:
@@ -150,6 +145,10 @@ class LocalFolder:
             for part in self._place(folder).glob(f"{OWN_PREFIX}-*{_PART}"):
                 if time.time() - part.lstat().st_mtime > _LEFTOVER_AGE:
                     part.unlink()
+
+
+def _stamp() -> str:
+    return f"{datetime.now():%Y-%m-%d %H%M%S}"
 
 
 def _pieces(content: IO[bytes]) -> Iterator[bytes]:

@@ -11,7 +11,11 @@ from dl4mic_hpc.transfer.listing import Skipped
 
 
 class Progress(Protocol):
-    """Is told how far a transfer is; sizes in bytes. `done` comes also after a failure."""
+    """Is told how far a transfer is; sizes in bytes.
+
+    Each `start` is followed by a `done`, after a failure too. A transfer with nothing to do starts nothing; one that
+    fetches changed files again starts twice.
+    """
 
     def start(self, what: str, files: int, size: int) -> None: ...
 

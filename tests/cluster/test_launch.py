@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.cluster import Cluster
-from support.kernel import Jupyter, Kernel
+from support.jupyter import Jupyter, Kernel
 
 NOTEBOOK = "Pixel_segmentation.ipynb"
 

@@ -55,7 +55,9 @@ class Rules(paramiko.ServerInterface):
         self.tries.append("publickey")
         return self._step("publickey", key in self.keys)
 
-    def check_auth_interactive(self, username: str, submethods: str | bytes) -> int | paramiko.InteractiveQuery:
+    def check_auth_interactive(
+        self, username: str, submethods: str | bytes
+    ) -> int | paramiko.InteractiveQuery:
         self.tries.append("keyboard-interactive")
         self.round = 0
         return self._ask() if self.rounds else paramiko.AUTH_FAILED
@@ -68,14 +70,20 @@ class Rules(paramiko.ServerInterface):
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         self.open_sessions += 1
-        return paramiko.OPEN_SUCCEEDED if self.open_sessions <= self.sessions else paramiko.OPEN_FAILED_CONNECT_FAILED
+        return (
+            paramiko.OPEN_SUCCEEDED
+            if self.open_sessions <= self.sessions
+            else paramiko.OPEN_FAILED_CONNECT_FAILED
+        )
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         threading.Thread(target=self.execute, args=(channel, command.decode()), daemon=True).start()
         return True
 
     def execute(self, channel: paramiko.Channel, command: str) -> None:
-        done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], capture_output=True, stdin=subprocess.DEVNULL, check=False
+        )
         with contextlib.suppress(OSError):
             channel.sendall(done.stdout)
             channel.sendall_stderr(done.stderr)
@@ -91,7 +99,11 @@ class Rules(paramiko.ServerInterface):
         if not right or self.stages[self.passed] != method:
             return paramiko.AUTH_FAILED
         self.passed += 1
-        return paramiko.AUTH_SUCCESSFUL if self.passed == len(self.stages) else paramiko.AUTH_PARTIALLY_SUCCESSFUL
+        return (
+            paramiko.AUTH_SUCCESSFUL
+            if self.passed == len(self.stages)
+            else paramiko.AUTH_PARTIALLY_SUCCESSFUL
+        )
 
 
 class Server:
@@ -117,6 +129,7 @@ class Server:
         self._thread.join()
         self._listener.close()
         for transport in self.transports:
+            transport.packetizer.complete_handshake()  # ends its timer
             transport.close()
             transport.join()
 
@@ -125,7 +138,13 @@ class Server:
         return f"[127.0.0.1]:{self.port} {HOST_KEY.get_name()} {HOST_KEY.get_base64()}\n"
 
     def profile(self, **values: object) -> ClusterProfile:
-        given = {"name": "myuni", "host": "127.0.0.1", "port": self.port, "user": "ada", "work_dir": "/scratch/ada"}
+        given = {
+            "name": "myuni",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": "ada",
+            "work_dir": "/scratch/ada",
+        }
         return ClusterProfile.model_validate(given | values)
 
     def _serve(self) -> None:

@@ -12,21 +12,22 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from dl4mic_hpc.profile import ClusterProfile
 
-SFTP_PLACES = "/usr/sbin:/sbin:/usr/local/sbin"
+PLACES = "/usr/sbin:/sbin:/usr/local/sbin"
 
 
 def program(name: str) -> str:
-    found = shutil.which(name, path=f"{os.environ['PATH']}:{SFTP_PLACES}")
+    found = shutil.which(name, path=f"{os.environ['PATH']}:{PLACES}")
     assert found, f"{name} is missing: install openssh-server and openssh-client"
     return found
 
 
-def make_key(path: Path, *, kind: str = "ed25519", passphrase: str = "", options: tuple[str, ...] = ()) -> str:
+def make_key(
+    path: Path, *, kind: str = "ed25519", passphrase: str = "", options: tuple[str, ...] = ()
+) -> str:
     """A key pair; the public half as one line without a comment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     words = [program("ssh-keygen"), "-q", "-t", kind, "-N", passphrase, "-C", "", "-f", str(path), *options]
@@ -37,14 +38,17 @@ def make_key(path: Path, *, kind: str = "ed25519", passphrase: str = "", options
 class Sshd:
     """One server. `home` is what its users find as $HOME, `settings` are lines of its sshd_config."""
 
-    def __init__(self, folder: Path, *, key_kinds: tuple[str, ...] = ("ed25519",), settings: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, key_kinds: tuple[str, ...] = ("ed25519",), settings: str = ""
+    ) -> None:
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)  # where a root's sshd wants to separate its privileges
         self.folder = folder
         self.home = folder / "home"
-        self.home.mkdir(parents=True)
+        self.home.mkdir()
         self.host_keys = {kind: make_key(folder / f"host_{kind}", kind=kind) for kind in key_kinds}
         self.log = folder / "log"
+        self._closing = False
         self._authorized = folder / "authorized_keys"
         self._authorized.touch()
         self._config = folder / "sshd_config"
@@ -89,27 +93,21 @@ class Sshd:
         self._children.clear()
 
     def close(self) -> None:
+        self._closing = True
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port)).close()  # wakes the accepting thread
-        self._listener.close()
         self._thread.join()
+        self._listener.close()
         self.hang_up()
 
     def _serve(self) -> None:
         command = [program("sshd"), "-i", "-e", "-f", str(self._config)]
         while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
+            connection, _ = self._listener.accept()
+            if self._closing:
+                connection.close()
                 return
             with connection, self.log.open("ab") as log:
-                self._children.append(subprocess.Popen(command, stdin=connection, stdout=connection, stderr=log))
-
-
-@contextlib.contextmanager
-def running(folder: Path, **options: object) -> Iterator[Sshd]:
-    server = Sshd(folder, **options)  # type: ignore[arg-type]
-    try:
-        yield server
-    finally:
-        server.close()
+                self._children.append(
+                    subprocess.Popen(command, stdin=connection, stdout=connection, stderr=log)
+                )

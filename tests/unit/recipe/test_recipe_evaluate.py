@@ -95,14 +95,19 @@ def test_folders_and_copies() -> None:
         ('ENTRYPOINT []\nCMD ["a"]\nCMD ["b"]', (), ("b",)),
     ],
 )
-def test_entrypoint_and_command(text: str, entrypoint: tuple[str, ...] | None, command: tuple[str, ...]) -> None:
+def test_entrypoint_and_command(
+    text: str, entrypoint: tuple[str, ...] | None, command: tuple[str, ...]
+) -> None:
     config = recipe(f"FROM base\nWORKDIR /\n{text}").config
     assert (config.entrypoint, config.command) == (entrypoint, command)
 
 
 def test_run_forms() -> None:
     steps = recipe('FROM base\nWORKDIR /w\nRUN a "$X"  b\nRUN ["a", "$X"]').steps
-    assert [step.argv for step in steps if isinstance(step, Run)] == [("/bin/sh", "-c", 'a "$X"  b'), ("a", "$X")]
+    assert [step.argv for step in steps if isinstance(step, Run)] == [
+        ("/bin/sh", "-c", 'a "$X"  b'),
+        ("a", "$X"),
+    ]
 
 
 def test_labels() -> None:
@@ -147,7 +152,11 @@ BEFORE = "FROM base\nWORKDIR /w\n"
         (BEFORE + "STOPSIGNAL 9", ":3: STOPSIGNAL is not converted", "Slurm"),
         (BEFORE + "MAINTAINER me", ":3: MAINTAINER is not converted", "LABEL"),
         (BEFORE + "ONBUILD RUN a", ":3: ONBUILD is not converted", "recipe"),
-        (BEFORE + "RUN --mount=type=cache,target=/x a", ":3: RUN --mount=type=cache,target=/x", "without this option"),
+        (
+            BEFORE + "RUN --mount=type=cache,target=/x a",
+            ":3: RUN --mount=type=cache,target=/x",
+            "without this option",
+        ),
         (BEFORE + "COPY --from=x a b", ":3: COPY --from=x", "without this option"),
         (BEFORE + "COPY --chown=1:1 a b", ":3: COPY --chown=1:1", "without this option"),
         (BEFORE + "RUN", ":3: RUN says nothing", "complete"),

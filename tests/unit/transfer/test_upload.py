@@ -315,15 +315,18 @@ def test_a_file_that_cannot_be_written_there(
 ) -> None:
     """A real refusal in the middle: a limit on the size of files, in blocks of 1024 bytes."""
     limited = LocalRemote(prefix=("bash", "-c", 'trap "" XFSZ; ulimit -f 256; exec "$@"', "limited"))
-    fill(here, a=os.urandom(200_000), b=os.urandom(4_000_000), c=os.urandom(4_000_000))
-    with pytest.raises(TransferError, match=r"sending laptop to local stopped after .* of 8\.2 MB") as caught:
+    fill(here, a=os.urandom(200_000), b=b"")
+    os.truncate(here / "b", 500_000_000)
+    with pytest.raises(TransferError, match=r"sending laptop to local stopped after .* of 500 MB") as caught:
         upload(limited, here, PurePosixPath(there), progress=progress)
     assert "File too large" in caught.value.message
-    assert progress.advanced < 2_000_000, "it did not go on sending in vain"
+    assert progress.advanced < 250_000_000, "it did not go on sending in vain"
     assert progress.finished == 1
     assert [path.name for path in there.iterdir()] == [".dl4mic-hpc-partial"]
-    summary = upload(remote, here, PurePosixPath(there), progress=progress)
-    assert summary.bytes == 8_000_000, "the first file had arrived"
+    fill(here, b=b"123")
+    assert upload(remote, here, PurePosixPath(there), progress=progress).bytes == 3, (
+        "the first file had arrived"
+    )
     assert contents(there) == contents(here)
 
 

@@ -1,0 +1,112 @@
+"""The probe really runs here, on a machine without Slurm and with stand-ins where it has to be there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+import pytest
+from support.local_remote import LocalRemote
+
+from dl4mic_hpc import profile as profiles
+from dl4mic_hpc.errors import Dl4micError, ImageError, RemoteError
+from dl4mic_hpc.sessions.probe import parse, probe
+
+pytestmark = pytest.mark.posix
+
+
+def profile_at(work: Path, **values: str) -> profiles.ClusterProfile:
+    lines = {"host": "login", "work_dir": str(work), **values}
+    return profiles.parse("".join(f"{key}: {value}\n" for key, value in lines.items()), name="uni")
+
+
+@pytest.fixture
+def stand_ins(tmp_path: Path) -> Path:
+    """sbatch, squeue and apptainer that answer as the real ones did."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    scripts = {
+        "sbatch": '[ "$1" = --version ] && echo "slurm-wlm 24.11.5" && exit; grep -q bad && '
+        '{ echo "allocation failure: Invalid qos specification" >&2; exit 1; }; exit 0',
+        "squeue": 'echo "41|/work/me/builds/x y"',
+        "apptainer": 'echo "apptainer version 1.4.5"',
+    }
+    for name, body in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def remote(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> LocalRemote:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    # A login shell sets PATH anew; this one keeps the stand-ins in it.
+    home = Path(os.environ["HOME"])
+    (home / ".bash_profile").write_text(f"PATH={stand_ins}:$PATH\necho a site that greets\n")
+    return LocalRemote(path=stand_ins)
+
+
+def test_everything_is_there(remote: LocalRemote, tmp_path: Path):
+    image = tmp_path / "x.sif"
+    image.write_bytes(b"sif")
+    facts = probe(
+        remote,
+        profile_at(tmp_path / "work"),
+        image=PurePosixPath(image),
+        build_name="dl4mic-build-x",
+        data=PurePosixPath(tmp_path),
+        job_script="#!/bin/bash\ngood\n",
+    )
+    assert facts.problems(profile_at(tmp_path)) == {}
+    assert (facts.slurm, facts.apptainer) == ("slurm-wlm 24.11.5", "apptainer version 1.4.5")
+    assert (facts.image_there, facts.data_there, facts.refusal) == (True, True, None)
+    assert (facts.build_job, facts.build_dir) == (41, PurePosixPath("/work/me/builds/x y"))
+    assert facts.free_bytes and facts.free_bytes > 0
+    assert len(remote.commands) == 1
+    assert not list((tmp_path / "work" / "sessions").iterdir())
+
+
+def test_a_request_that_slurm_would_refuse(remote: LocalRemote, tmp_path: Path):
+    facts = probe(remote, profile_at(tmp_path / "work"), job_script="bad\n")
+    assert facts.refusal == "allocation failure: Invalid qos specification"
+
+
+def test_data_and_image_that_are_not_there(remote: LocalRemote, tmp_path: Path):
+    facts = probe(
+        remote, profile_at(tmp_path / "w"), image=PurePosixPath("/none.sif"), data=PurePosixPath("/none")
+    )
+    assert (facts.image_there, facts.data_there) == (False, False)
+
+
+def test_a_machine_without_slurm_and_apptainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    profile = profile_at(tmp_path / "work", apptainer="/nowhere/apptainer")
+    problems = probe(LocalRemote(), profile).problems(profile)
+    assert list(problems) == ["Slurm", "Apptainer"]
+    assert isinstance(problems["Slurm"], RemoteError) and isinstance(problems["Apptainer"], ImageError)
+    assert "/nowhere/apptainer" in problems["Apptainer"].message
+
+
+def test_a_work_folder_that_cannot_be_made(remote: LocalRemote, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    profile = profile_at(tmp_path / "file" / "work")
+    problem = probe(remote, profile).problems(profile)["work folder"]
+    assert "cannot be written to" in problem.message and "Not a directory" in problem.message
+    with pytest.raises(Dl4micError):
+        probe(remote, profile).require(profile)
+
+
+@pytest.mark.parametrize("said", ["No space left on device", "Disk quota exceeded"])
+def test_full_is_told_apart_from_forbidden(said: str, tmp_path: Path):
+    facts = parse(f"sbatch\tslurm\napptainer\ta\nwork\tfailed\nwork_said\thead: write error: {said}\n")
+    assert "is full" in facts.problems(profile_at(tmp_path))["work folder"].message
+
+
+def test_a_module_that_does_not_exist_is_told_first(tmp_path: Path):
+    facts = parse("module_failed\tapptainer/9: not found\nsbatch\tslurm\napptainer\tmissing\nwork\tok\n")
+    assert list(facts.problems(profile_at(tmp_path))) == ["modules", "Apptainer"]
+
+
+def test_an_answer_that_was_cut_short_is_no_answer():
+    with pytest.raises(RemoteError, match="cut short"):
+        parse("sbatch\tslurm 24\n")
