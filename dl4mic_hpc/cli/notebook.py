@@ -44,8 +44,9 @@ def show(
     )
     if as_json:
         fields = [
-            {"cell": one.cell, "name": one.name, "kind": one.kind, "default": one.default}
-            for one in converted.fields
+            {"form": form, "name": one.name, "kind": one.kind, "default": one.default}
+            for form, ones in converted.fields.items()
+            for one in ones
         ]
         console.answer_json({
             "version": 1, "id": spec.id, "notebook": spec.notebook_file, "notebook_version": spec.version,
@@ -58,5 +59,9 @@ def show(
         console.answer(f"  {key} = {value}")
     console.table(
         ("FORM", "FIELD", "KIND", "DEFAULT"),
-        [(form, one.name, one.kind, str(one.default)) for form, ones in converted.fields.items() for one in ones],
+        [
+            (form, one.name, one.kind, str(one.default))
+            for form, ones in converted.fields.items()
+            for one in ones
+        ],
     )

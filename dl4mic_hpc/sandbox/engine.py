@@ -155,14 +155,47 @@ def probe(engine: Engine, image: str) -> Engine:
             continue
         for ulimits in ((), _own_limits(), ("nofile=1024:1024", "nproc=1024:1024")):
             candidate = replace(engine, runtime=runtime, ulimits=ulimits)
-            words = ("run", "--rm", "--network", "none", *candidate.create_options(), image, "/bin/true")
-            result = candidate.call(*words, timeout=120)
+            result = candidate.call(*_try(candidate, image, "true"), timeout=120)
             if result.returncode == 0:
                 return candidate
             said = said or result.stderr
     raise SandboxError(
         f"{engine.kind} cannot start a privileged container here: {tail(said)}",
-        hint=f"`{' '.join(engine.prefix)} run --rm --privileged {image} true` shows it; installing runc often helps",
+        hint=f"`{' '.join(engine.prefix)} run --rm --privileged --entrypoint=true {image}` shows it; installing runc often helps",
+    )
+
+
+def _try(engine: Engine, image: str, *command: str) -> tuple[str, ...]:
+    entry = f"--entrypoint={command[0]}"
+    return ("run", "--rm", "--network", "none", *engine.create_options(), entry, image, *command[1:])
+
+
+def probe_namespaces(engine: Engine, image: str) -> None:
+    """SandboxError if an ordinary user in a container cannot do what Apptainer does: mount in a user namespace.
+
+    Some systems forbid it by a kernel setting, whatever rights the container has
+    (https://apptainer.org/docs/admin/main/user_namespace.html).
+    """
+    user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    mounts = ("unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt")
+    result = engine.call(*_try(engine, image, *user, *mounts), timeout=120)
+    if result.returncode == 0:
+        return
+    settings = {
+        "kernel.apparmor_restrict_unprivileged_userns": "0",
+        "kernel.unprivileged_userns_clone": "1",
+        "user.max_user_namespaces": "10000",
+    }
+    wrong = []
+    for name, good in settings.items():
+        path = Path("/proc/sys", *name.split("."))
+        if path.is_file() and (path.read_text().strip() == "0") != (good == "0"):
+            wrong.append(f"sysctl -w {name}={good}")
+    raise SandboxError(
+        f"ordinary users cannot make user namespaces here, and Apptainer needs them: {tail(result.stderr, 2)}",
+        hint=f"as root, until the next start of the machine: {' && '.join(wrong)}"
+        if wrong
+        else "see https://apptainer.org/docs/admin/main/user_namespace.html",
     )
 
 

@@ -20,7 +20,6 @@ from dl4mic_hpc import resources
 RECORD_VERSION = 1
 LABEL = "dl4mic-hpc.instance"
 PLAN_LABEL = "dl4mic-hpc.plan"
-VOLUMES = ("home", "work", "controller", "registry")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,46 +7,16 @@ still what the program would start.
 from __future__ import annotations
 
 import hashlib
-import io
-import tarfile
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from jinja2 import Environment, StrictUndefined
-
-from dl4mic_hpc import resources
-from dl4mic_hpc.sandbox.instance import LABEL, PLAN_LABEL, VOLUMES, Instance, Record
-from dl4mic_hpc.sandbox.keys import KeyPair
-from dl4mic_hpc.sandbox.machine import BASE_SUITE, Machine
-from dl4mic_hpc.sandbox.site import Node, Site
+from dl4mic_hpc.sandbox import files
+from dl4mic_hpc.sandbox.files import File, Keys
+from dl4mic_hpc.sandbox.instance import LABEL, PLAN_LABEL, Instance, Record
+from dl4mic_hpc.sandbox.site import Site
 
 SHARED_MEMORY = "2g"
 """Size limit of /dev/shm on every node; the engines' own default of 64 MB is no node's."""
-
-_SOURCES = """\
-Types: deb
-URIs: {uri}
-Suites: {suite}
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
-    """munge: the shared secret. hosts: host keys, by node. users: keys of those who may log in, by name."""
-
-    munge: bytes
-    hosts: dict[str, KeyPair]
-    users: dict[str, KeyPair]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
-    path: str
-    content: bytes
-    mode: int = 0o644
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +30,6 @@ class Container:
     files: tuple[File, ...]
 
 
-def pack(files: Iterable[File]) -> bytes:
-    """The files as a tar to be unpacked at /."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        for file in files:
-            entry = tarfile.TarInfo(file.path.lstrip("/"))
-            entry.size, entry.mode = len(file.content), file.mode
-            archive.addfile(entry, io.BytesIO(file.content))
-    return packed.getvalue()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
     """`options`: words for the engine's `volume create`."""
@@ -81,30 +40,27 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
+    """`image`: the tag that all containers run."""
+
     containers: tuple[Container, ...]
     volumes: tuple[Volume, ...]
     image: str
     fingerprint: str
 
-
-def render(name: str, **values: Any) -> bytes:
-    """A template of templates/sandbox/; an undefined name is an error, never an empty word."""
-    text = resources.data("templates", "sandbox", *name.split("/")).read_text(encoding="utf-8")
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=False)
-    return environment.from_string(text).render(**values).encode()
+    @property
+    def label(self) -> str:
+        """The word for the engine's `create` that marks a container as made from this plan."""
+        return f"--label={PLAN_LABEL}={self.fingerprint}"
 
 
-def profile_text(site: Site, record: Record, *, identity_file: str, environment: dict[str, Any]) -> str:
-    """The profile `sandbox` (see profile.ClusterProfile)."""
-    return render(
-        "profile.yaml.j2",
-        port=record.ssh_port,
-        identity_file=identity_file,
-        defaults=site.profile,
-        user=site.profile_user,
-        account=site.profile_account,
-        environment=environment,
-    ).decode()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Host:
+    """`binds`: folder -> volume. `ports`: port on this machine's loopback -> port of the container."""
+
+    name: str
+    role: str
+    binds: dict[str, str]
+    ports: dict[int, int] = field(default_factory=dict)
 
 
 def make(
@@ -112,119 +68,67 @@ def make(
 ) -> Plan:
     """The plan. `hosts`: further names -> addresses that the nodes have to know (see machine.Machine)."""
     addresses = record.addresses([node.name for node in site.nodes])
-    table = {**hosts, **addresses}
-    disks = {disk.path: instance.name(f"disk-{disk.path.strip('/')}") for disk in site.disks}
-    shared = {"/home": instance.name("home"), "/work": instance.name("work"), **disks}
-    volumes = [Volume(name=instance.name(part)) for part in VOLUMES]
-    volumes += [Volume(name=disks[disk.path], options=_memory_disk(disk.megabytes)) for disk in site.disks]
-    roles: list[tuple[str, str, dict[str, str], list[str]]] = [
-        (
-            "registry",
-            "registry",
-            {"/var/lib/dl4mic": instance.name("registry")},
-            [f"{record.registry_port}:5000"],
-        ),
-        ("ctl", "controller", {"/var/lib/dl4mic": instance.name("controller")}, []),
-        ("login", "login", shared, [f"{record.ssh_port}:22"]),
-        *((node.name, "gpu", shared, []) for node in site.nodes),
-    ]
-    nodes = {node.name: node for node in site.nodes}
-    containers = []
-    for host, role, binds, ports in roles:
-        options = [f"--name={instance.name(host)}", f"--hostname={host}", f"--label={LABEL}={instance.id}"]
-        options += [f"--network={instance.network}", f"--ip={addresses[host]}", f"--shm-size={SHARED_MEMORY}"]
-        options += ["--pids-limit=-1"]
-        options += [f"--add-host={name}:{address}" for name, address in sorted(table.items())]
-        options += [f"--volume={volume}:{path}" for path, volume in binds.items()]
-        options += [f"--publish=127.0.0.1:{port}" for port in ports]
-        files = _files(role, site, keys, addresses, host, nodes.get(host))
-        containers.append(
-            Container(
-                name=instance.name(host), host=host, role=role, options=tuple(options), files=tuple(files)
-            )
+    table = sorted({**hosts, **addresses}.items())
+    containers = tuple(
+        Container(
+            name=instance.name(host.name),
+            host=host.name,
+            role=host.role,
+            options=tuple(_options(instance, host, addresses[host.name], table)),
+            files=tuple(files.of_container(host.role, host.name, site, keys, addresses)),
         )
-    digest = hashlib.sha256(image.encode())
-    for container in containers:
-        digest.update(repr(container).encode())
+        for host in _hosts(instance, site, record)
+    )
     return Plan(
-        containers=tuple(containers), volumes=tuple(volumes), image=image, fingerprint=digest.hexdigest()[:16]
+        containers=containers,
+        volumes=tuple(_volumes(instance, site)),
+        image=image,
+        fingerprint=hashlib.sha256(repr((image, containers)).encode()).hexdigest()[:16],
     )
 
 
-def _memory_disk(megabytes: int) -> tuple[str, ...]:
-    """A volume that the engine keeps in memory: one tmpfs that all containers see, gone with the last of them.
-
-    Its size in blocks of 4 KiB (tmpfs(5)): podman 4 takes the word "size" for a disk quota.
-    """
-    return ("--opt=type=tmpfs", "--opt=device=tmpfs", f"--opt=o=nr_blocks={megabytes * 256},mode=1777")
-
-
-def label(plan: Plan) -> str:
-    return f"--label={PLAN_LABEL}={plan.fingerprint}"
-
-
-def _files(
-    role: str, site: Site, keys: Keys, addresses: dict[str, str], host: str, node: Node | None
-) -> list[File]:
-    files = [File(path="/etc/dl4mic/start", content=render("start/start.sh"), mode=0o755)]
-    if role == "registry":
-        return [*files, File(path="/etc/dl4mic/registry.yml", content=render("registry/config.yml"))]
-    files.append(File(path="/etc/munge/munge.key", content=keys.munge, mode=0o400))
-    if role != "gpu":  # the compute nodes ask slurmctld for theirs
-        files.append(
-            File(
-                path="/etc/slurm/slurm.conf",
-                content=render("slurm/slurm.conf.j2", site=site, addresses=addresses),
-            )
-        )
-    if role == "controller":
-        files += [
-            File(path="/etc/slurm/gres.conf", content=render("slurm/gres.conf.j2", site=site)),
-            File(path="/etc/slurm/cgroup.conf", content=render("slurm/cgroup.conf")),
-            File(path="/etc/slurm/slurmdbd.conf", content=render("slurm/slurmdbd.conf"), mode=0o600),
-            File(path="/etc/dl4mic/accounts.sh", content=render("slurm/accounts.sh.j2", site=site)),
-        ]
-        return [*files, *_people(site, keys)]
-    files += _people(site, keys)
-    files += [
-        File(path="/etc/ssh/ssh_host_ed25519_key", content=keys.hosts[host].private.encode(), mode=0o600),
-        File(path="/etc/ssh/sshd_config.d/dl4mic.conf", content=render("network/sshd.conf")),
-    ]
-    if node is not None:
-        files.append(File(path="/etc/dl4mic/gpus", content=f"{len(node.devices)}\n".encode()))
-        if node.devices:
-            tool = render("start/nvidia-smi.j2", devices=node.devices)
-            files.append(File(path="/usr/local/bin/nvidia-smi", content=tool, mode=0o755))
-        if node.refuses_login_node:
-            rules = render("network/firewall.nft.j2", login=addresses["login"])
-            files.append(File(path="/etc/dl4mic/firewall.nft", content=rules))
-    return files
+def _hosts(instance: Instance, site: Site, record: Record) -> Iterator[_Host]:
+    state = "/var/lib/dl4mic"
+    shared = {"/home": instance.name("home"), "/work": instance.name("work")}
+    shared |= {disk.path: _disk(instance, disk.path) for disk in site.disks}
+    yield _Host(
+        name="registry",
+        role="registry",
+        binds={state: instance.name("registry")},
+        ports={record.registry_port: 5000},
+    )
+    yield _Host(name="ctl", role="controller", binds={state: instance.name("controller")})
+    yield _Host(name="login", role="login", binds=shared, ports={record.ssh_port: 22})
+    for node in site.nodes:
+        yield _Host(name=node.name, role="gpu", binds=shared)
 
 
-def _people(site: Site, keys: Keys) -> list[File]:
-    users = [(user.name, 2001 + index) for index, user in enumerate(site.users)]
-    subids = [f"{name}:{100000 + 65536 * index}:65536" for index, (name, _) in enumerate(users)]
-    files = [
-        File(path="/etc/dl4mic/users", content="".join(f"{name} {uid}\n" for name, uid in users).encode()),
-        File(path="/etc/dl4mic/subids", content="".join(f"{line}\n" for line in subids).encode()),
-    ]
-    files += [
-        File(path=f"/etc/dl4mic/keys/{name}.pub", content=f"{pair.public}\n".encode())
-        for name, pair in sorted(keys.users.items())
-    ]
-    return files
+def _options(instance: Instance, host: _Host, address: str, table: list[tuple[str, str]]) -> Iterator[str]:
+    yield f"--name={instance.name(host.name)}"
+    yield f"--hostname={host.name}"
+    yield f"--label={LABEL}={instance.id}"
+    yield f"--network={instance.network}"
+    yield f"--ip={address}"
+    yield f"--shm-size={SHARED_MEMORY}"
+    yield "--pids-limit=-1"
+    for name, known in table:
+        yield f"--add-host={name}:{known}"
+    for path, volume in host.binds.items():
+        yield f"--volume={volume}:{path}"
+    for outside, inside in host.ports.items():
+        yield f"--publish=127.0.0.1:{outside}:{inside}"
 
 
-def build_environment(machine: Machine) -> dict[str, File]:
-    """The build environment: key of the profile (see profile.BuildEnvironment) -> the file on the work disk."""
-    found = {}
-    if machine.ca:
-        found["ca_file"] = File(path="/work/site/ca-certificates.crt", content=machine.ca)
-    if machine.pip:
-        found["pip_config"] = File(path="/work/site/pip.conf", content=machine.pip.encode(), mode=0o600)
-    if machine.mirror:
-        sources = _SOURCES.format(uri=machine.mirror, suite=BASE_SUITE)
-        found["apt_sources"] = File(path="/work/site/apt.sources", content=sources.encode())
-    if machine.apt:
-        found["apt_options"] = File(path="/work/site/apt.conf", content=machine.apt.encode(), mode=0o600)
-    return found
+def _volumes(instance: Instance, site: Site) -> Iterator[Volume]:
+    for part in ("home", "work", "controller", "registry"):
+        yield Volume(name=instance.name(part))
+    for disk in site.disks:
+        # One tmpfs that all containers see, gone with the last of them. Its size is in blocks of 4 KiB
+        # (tmpfs(5)), because podman 4 takes the word "size" for a disk quota.
+        blocks = disk.megabytes * 256
+        options = ("--opt=type=tmpfs", "--opt=device=tmpfs", f"--opt=o=nr_blocks={blocks},mode=1777")
+        yield Volume(name=_disk(instance, disk.path), options=options)
+
+
+def _disk(instance: Instance, path: str) -> str:
+    return instance.name(f"disk-{path.strip('/')}")

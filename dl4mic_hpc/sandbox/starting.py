@@ -9,14 +9,15 @@ from ipaddress import IPv4Network
 from dl4mic_hpc import profile
 from dl4mic_hpc.errors import SandboxError
 from dl4mic_hpc.sandbox import engine as engines
-from dl4mic_hpc.sandbox import holdings, image, instance, keys, plan, ready, report
+from dl4mic_hpc.sandbox import files, holdings, image, instance, keys, plan, ready, report
 from dl4mic_hpc.sandbox import machine as machines
 from dl4mic_hpc.sandbox import site as sites
 from dl4mic_hpc.sandbox.engine import Engine, tail
+from dl4mic_hpc.sandbox.files import Keys
 from dl4mic_hpc.sandbox.instance import LABEL, Instance, Record
 from dl4mic_hpc.sandbox.lock import held
 from dl4mic_hpc.sandbox.machine import Machine
-from dl4mic_hpc.sandbox.plan import Keys, Plan
+from dl4mic_hpc.sandbox.plan import Plan
 from dl4mic_hpc.sandbox.report import SandboxStatus
 from dl4mic_hpc.sandbox.site import Site
 
@@ -38,7 +39,8 @@ def up(*, site: str = "default", engine: str | None = None, say: Say) -> Sandbox
         machine = machines.look()
         images = image.ensure(chosen, machine, say)
         if record is None:
-            chosen = engines.probe(chosen, image.BASE)
+            chosen = engines.probe(chosen, images.node)
+            engines.probe_namespaces(chosen, images.node)
         record = _recorded(here, chosen, site, record)
         secrets = _keys(here, description)
 
@@ -152,21 +154,21 @@ def _start(here: Instance, engine: Engine, wanted: Plan, say: Say) -> None:
     for container in wanted.containers:
         words = (
             *engine.create_options(),
-            plan.label(wanted),
+            wanted.label,
             *container.options,
             wanted.image,
             container.role,
         )
         engine.run("create", *words)
-        engine.run("cp", "-", f"{container.name}:/", stdin=plan.pack(container.files))
+        engine.run("cp", "-", f"{container.name}:/", stdin=files.pack(container.files))
     engine.run("start", *(container.name for container in wanted.containers), timeout=120)
     say("waiting until Slurm answers and every node is idle …")
 
 
 def _lend(here: Instance, site: Site, engine: Engine, machine: Machine) -> None:
     """Puts the build environment on the work disk. What may hold a password is for the profile's user alone."""
-    files = plan.build_environment(machine).values()
-    private = [file.path for file in files if file.mode == 0o600]
+    lent = files.build_environment(machine).values()
+    private = [file.path for file in lent if file.mode == 0o600]
     script = 'tar --extract --no-same-owner --directory=/ && { [ $# -lt 2 ] || chown "$@"; }'
     words = (
         "exec",
@@ -179,7 +181,7 @@ def _lend(here: Instance, site: Site, engine: Engine, machine: Machine) -> None:
         site.profile.user,
         *private,
     )
-    engine.run(*words, stdin=plan.pack(files))
+    engine.run(*words, stdin=files.pack(lent))
 
 
 def _introduce(here: Instance, site: Site, machine: Machine, record: Record, secrets: Keys) -> None:
@@ -191,10 +193,12 @@ def _introduce(here: Instance, site: Site, machine: Machine, record: Record, sec
     old = here.known_hosts.read_text(encoding="utf-8") if here.known_hosts.is_file() else ""
     new = keys.known_hosts(old, own=keys.host_keys(here), add=names, comment=here.name("sandbox"))
     instance.write_private(here.known_hosts, new)
-    environment: dict[str, object] = {key: file.path for key, file in plan.build_environment(machine).items()}
+    environment: dict[str, object] = {
+        key: file.path for key, file in files.build_environment(machine).items()
+    }
     if machine.proxies:
         environment["proxies"] = machine.proxies
-    text = plan.profile_text(
+    text = files.profile_text(
         site, record, identity_file=str(secrets.users[site.profile.user].path), environment=environment
     )
     instance.write_private(here.profile_file, text)

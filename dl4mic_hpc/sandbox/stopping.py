@@ -12,7 +12,7 @@ from typing import Any
 
 from dl4mic_hpc.errors import SandboxError
 from dl4mic_hpc.sandbox import engine as engines
-from dl4mic_hpc.sandbox import holdings, instance, keys, report
+from dl4mic_hpc.sandbox import holdings, image, instance, keys, report
 from dl4mic_hpc.sandbox.engine import Engine
 from dl4mic_hpc.sandbox.instance import Instance
 from dl4mic_hpc.sandbox.lock import held
@@ -76,10 +76,12 @@ def _engine(here: Instance) -> Engine | None:
 
 def _purge(engine: Engine, say: Callable[[str], None]) -> tuple[ImageStatus, ...]:
     say("removing images …")
-    gone = []
-    for found in reversed(report.images(engine)):  # the node image before the base that it stands on
-        if engine.call("rmi", found.name, timeout=120).returncode == 0:
-            gone.append(found)
+    found = report.images(engine)
+    nodes = [one for one in found if one.name != image.BASE]
+    gone = [one for one in nodes if engine.call("rmi", one.name, timeout=120).returncode == 0]
+    # The base only if nothing stands on it any more: its identity is part of the node images' tags.
+    bases = [one for one in found if one.name == image.BASE] if gone == nodes else []
+    gone += [one for one in bases if engine.call("rmi", one.name, timeout=120).returncode == 0]
     return tuple(gone)
 
 

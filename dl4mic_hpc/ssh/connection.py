@@ -42,8 +42,9 @@ def connect(profile: ClusterProfile, *, ask: Asker) -> Connection:
         stack.callback(way.close)
         for hop in config.hops(profile):
             way.enter(hop)
+        connection = Connection(way)
         stack.pop_all()
-        return Connection(way)
+        return connection
 
 
 class Connection:
@@ -94,18 +95,8 @@ class Connection:
         )
 
     def put(self, path: PurePosixPath, data: bytes, *, mode: int = 0o600) -> None:
-        result = self.run(
-            "env",
-            "LC_ALL=C",
-            "sh",
-            "-c",
-            _PUT,
-            "sh",
-            str(path),
-            secrets.token_hex(4),
-            f"{mode:o}",
-            stdin=data,
-        )
+        given = (str(path), secrets.token_hex(4), f"{mode:o}")
+        result = self.run("env", "LC_ALL=C", "sh", "-c", _PUT, "sh", *given, stdin=data)
         result.check(f"writing {path} on {self.cluster}", hint=_file_hint(result.stderr, self.cluster))
 
     def get(self, path: PurePosixPath) -> bytes | None:

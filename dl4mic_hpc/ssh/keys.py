@@ -12,10 +12,13 @@ from pathlib import Path
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import SSHPrivateKeyTypes
 
 from dl4mic_hpc.ssh.config import Hop
 from dl4mic_hpc.ssh.hostkeys import fingerprint
 
+_PrivateKey = SSHPrivateKeyTypes | PrivateKeyTypes
 _OPENSSH = b"openssh-key-v1\x00"
 _CLASSES = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
@@ -110,19 +113,8 @@ def load(path: Path, passphrase: str | None) -> paramiko.PKey:
         data = path.read_bytes()
     except OSError as error:
         raise UnreadableError(f"cannot be read: {error.strerror}") from error
-    reader = (
-        serialization.load_ssh_private_key if b"OPENSSH" in data[:64] else serialization.load_pem_private_key
-    )
     try:
-        try:
-            private = reader(data, None)
-        except TypeError as error:  # it is encrypted
-            if not passphrase:
-                raise EncryptedError("needs its passphrase") from error
-            try:
-                private = reader(data, passphrase.encode())
-            except ValueError as wrong:
-                raise EncryptedError("does not open with this passphrase") from wrong
+        private = _decrypt(data, passphrase)
     except ValueError as error:
         raise UnreadableError("is no private key") from error
     except UnsupportedAlgorithm as error:
@@ -135,6 +127,21 @@ def load(path: Path, passphrase: str | None) -> paramiko.PKey:
     if certificate.is_file():
         key.load_certificate(str(certificate))
     return key
+
+
+def _decrypt(data: bytes, passphrase: str | None) -> _PrivateKey:
+    read = (
+        serialization.load_ssh_private_key if b"OPENSSH" in data[:64] else serialization.load_pem_private_key
+    )
+    try:
+        return read(data, None)
+    except TypeError as error:  # it is encrypted
+        if not passphrase:
+            raise EncryptedError("needs its passphrase") from error
+    try:
+        return read(data, passphrase.encode())
+    except ValueError as error:
+        raise EncryptedError("does not open with this passphrase") from error
 
 
 def _parse(plain: str) -> paramiko.PKey:

@@ -73,6 +73,16 @@ def log_in(transport: SshTransport, hop: Hop, *, ask: Asker, keyring: KeyRing, c
 def log_in_again(transport: SshTransport, user: str, credentials: Credentials) -> str:
     """Tries what opened the login node, asking nobody. The reason if it was refused, else ""."""
     auth = UserAuth(transport, user)
+    try:
+        reply = _offer(auth, credentials)
+    except FOREIGN as error:  # pam_slurm_adopt says why, and hangs up
+        return auth.said or transport.farewell or words(error)
+    if reply.accepted:
+        return ""
+    return auth.said or f"it refuses your login (it accepts {', '.join(reply.methods)})"
+
+
+def _offer(auth: UserAuth, credentials: Credentials) -> Reply:
     reply = Reply(methods=("publickey",)) if credentials.keys else auth.list_methods()
     for key in credentials.keys:
         if not reply.accepted and "publickey" in reply.methods:
@@ -83,9 +93,7 @@ def log_in_again(transport: SshTransport, user: str, credentials: Credentials) -
         elif "keyboard-interactive" in reply.methods:
             password = credentials.password
             reply = auth.offer_dialogue(lambda query: [password for _ in query.prompts])
-    if reply.accepted:
-        return ""
-    return auth.said or f"it refuses your login (it accepts {', '.join(reply.methods)})"
+    return reply
 
 
 class _Login:

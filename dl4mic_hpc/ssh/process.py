@@ -21,6 +21,7 @@ from dl4mic_hpc.ssh.failures import LOST_HINT, map_ssh_errors
 _NOISE = 1024 * 1024  # bytes that a login shell may print before the command's own output
 _KEPT = 32 * 1024 * 1024  # bytes of standard error that are kept, the last ones
 _CHUNK = 1024 * 1024
+_PIECE = 64 * 1024  # bytes per write: a channel takes some 32 KiB at once and leaves the rest
 
 
 class Process:
@@ -65,7 +66,7 @@ class Process:
         sent = 0
         while sent < len(data):
             try:
-                count = self._channel.send(data[sent : sent + _CHUNK])
+                count = self._channel.send(data[sent : sent + _PIECE])
             except TimeoutError:
                 continue  # the time limit of a `wait` in another thread
             except OSError:

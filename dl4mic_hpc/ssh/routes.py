@@ -27,7 +27,7 @@ from dl4mic_hpc.ssh.way import NODE_PATIENCE, Way
 _PATIENCE = 30.0  # seconds for a program on the node to accept a connection
 
 
-class RefusedError(Exception):
+class _RefusedError(Exception):
     """Why the hop does not work here; the message is the end of a sentence about the node."""
 
 
@@ -65,8 +65,10 @@ class Route:
                 "direct-tcpip", ("127.0.0.1", port), ("127.0.0.1", 0), timeout=_PATIENCE
             )
         except FOREIGN as error:
+            answered = isinstance(error, paramiko.ChannelException)
             raise SshError(
-                f"port {port} on {self.node} cannot be reached: {channel_words(error)}", hint=LOST_HINT
+                f"port {port} on {self.node} cannot be reached: {channel_words(error)}",
+                hint="`dl4mic-hpc ps` shows how the session fares" if answered else LOST_HINT,
             ) from error
 
     def close(self) -> None:
@@ -102,10 +104,18 @@ def open_route(
             return _hop(
                 way, node, "it is pinned in the profile" if route == "hop" else f"{node} lets you log in"
             )
-        except (RefusedError, UnknownHostKeyError) as error:
-            why_not = str(error)
+        except UnknownHostKeyError as error:
             if route == "hop":
-                raise _hop_failed(error, node, way.cluster) from error
+                raise
+            why_not = error.message
+        except _RefusedError as error:
+            if route == "hop":
+                raise SshError(
+                    f"{node} cannot be reached by hop: {error}",
+                    hint="set `route: auto` or `route: step` in the profile "
+                    f"(`dl4mic-hpc cluster show {way.cluster}` names its file)",
+                ) from error
+            why_not = str(error)
     say(f"connecting to {node} through a step of job {job_id}")
     try:
         reason = f"{node} cannot be logged in to: {why_not}" if why_not else "it is pinned in the profile"
@@ -127,21 +137,20 @@ def _hop(way: Way, node: str, reason: str) -> Route:
             raise
         except SshError as error:
             if isinstance(error.__cause__, FOREIGN):  # it did not come to a host key
-                raise RefusedError(channel_words(error.__cause__)) from error
+                raise _RefusedError(channel_words(error.__cause__)) from error
             raise
         try:
-            refusal = log_in_again(transport, hop.user, way.credentials)
-            if refusal:
-                raise RefusedError(refusal)
+            if refusal := log_in_again(transport, hop.user, way.credentials):
+                raise _RefusedError(refusal)
             # Its own SSH port certainly listens: what is refused here is forwarding as such.
             transport.open_channel(
                 "direct-tcpip", ("127.0.0.1", hop.port), ("127.0.0.1", 0), timeout=NODE_PATIENCE
             ).close()
         except paramiko.ChannelException as error:
             if error.code == 1:
-                raise RefusedError("it forwards no connections") from error
+                raise _RefusedError("it forwards no connections") from error
         except FOREIGN as error:
-            raise RefusedError(transport.farewell or words(error)) from error
+            raise _RefusedError(transport.farewell or words(error)) from error
         return Route("hop", reason, node, transport, stack.pop_all())
 
 
@@ -160,12 +169,3 @@ def _step(
             open_step(start, user=way.hop.user, node=node, job_id=job_id, session_dir=session_dir)
         )
         return Route("step", reason, node, transport, stack.pop_all())
-
-
-def _hop_failed(error: Exception, node: str, cluster: str) -> SshError:
-    if isinstance(error, SshError):
-        return error
-    return SshError(
-        f"{node} cannot be reached by hop: {error}",
-        hint=f"set `route: auto` or `route: step` in the profile (`dl4mic-hpc cluster show {cluster}` names its file)",
-    )

@@ -29,12 +29,11 @@ _NO_KEY = 42
 _NO_FOLDER = 43
 _REASONS = {_NO_KEY: "ssh-keygen made no key", _NO_FOLDER: "there is no room for temporary files"}
 
-# $1 marks the line with the host key, $2 is the client's public key. Without --unbuffered on srun the
-# handshake would wait for a line's end that never comes. sshd reads no file after it has started the login,
-# but is not replaced by `exec`: the trap has to remove them.
+# $1 marks the line with the host key, $2 is the client's public key. The three files are gone before the server
+# starts: it reads them through the shell that still has them open, so that nothing is left behind, however the
+# job ends. The shell waits for the server and does not become it, for sshd closes all files at its start.
 _SCRIPT = f"""\
 umask 077
-unset BASH_ENV ENV
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin:/usr/lib/openssh:/usr/libexec/openssh
 sshd=$(command -v sshd) || exit {_NO_SSHD}
 folder=$(mktemp -d) || exit {_NO_FOLDER}
@@ -43,11 +42,11 @@ trap 'exit 1' HUP INT TERM
 for kind in ed25519 ecdsa; do
   ssh-keygen -q -t "$kind" -N '' -C '' -f "$folder/key" </dev/null >/dev/null 2>&1 && break
 done
-[ -f "$folder/key.pub" ] || exit {_NO_KEY}
+public=$(cat "$folder/key.pub") || exit {_NO_KEY}
 printf '%s\\n' "restrict,port-forwarding $2" > "$folder/authorized_keys"
 cat > "$folder/config" <<END
-HostKey $folder/key
-AuthorizedKeysFile $folder/authorized_keys
+HostKey /proc/$$/fd/7
+AuthorizedKeysFile /proc/$$/fd/8
 AuthenticationMethods publickey
 PasswordAuthentication no
 UsePAM no
@@ -69,8 +68,10 @@ ClientAliveInterval 30
 ClientAliveCountMax 4
 LogLevel ERROR
 END
-printf '%s %s\\n' "$1" "$(cat "$folder/key.pub")"
-"$sshd" -i -e -f "$folder/config"
+exec 7< "$folder/key" 8< "$folder/authorized_keys" 9< "$folder/config"
+rm -rf "$folder"
+printf '%s %s\\n' "$1" "$public"
+"$sshd" -i -e -f /proc/$$/fd/9
 """
 
 

@@ -144,14 +144,12 @@ def test_a_step_leaves_nothing_on_the_node(
 ) -> None:
     job_id, _ = serve("gpu02")
     look = ["srun", f"--jobid={job_id}", "--overlap", "--quiet", "sh", "-c"]
-    for _ in range(2):
-        with connection.open_route("step", node="gpu02", job_id=job_id, session_dir=folder, say=str):
-            inside = connection.run(
-                *look, "ls -d /tmp/tmp.*; pgrep -u ada -a sshd; pgrep -u ada -af authorized"
-            ).stdout
-            assert "sshd" in inside
-            assert "PRIVATE" not in inside
-    wait = "while [ -n \"$(find /tmp -maxdepth 1 -user ada -name 'tmp.*')\" ] || pgrep -u ada sshd; do sleep 0.1; done"
+    files = [*look, "find /tmp -maxdepth 1 -user ada -name 'tmp.*' -newer $0", f"{folder}/port"]
+    with connection.open_route("step", node="gpu02", job_id=job_id, session_dir=folder, say=str):
+        processes = connection.run(*look, "pgrep -u ada -a sshd").stdout
+        assert "sshd" in processes
+        assert connection.run(*files).stdout == ""
+    wait = "while grep -z -l -e /proc/.*/fd/9 /proc/[0-9]*/cmdline 2> /dev/null; do sleep 0.1; done"
     assert connection.run(*look, wait, timeout=60).exit_code == 0
 
 

@@ -88,7 +88,7 @@ class Kernel:
                     },
                     "channel": "shell",
                 }
-            )  # fmt: skip
+            )
         )
         printed: list[str] = []
         while True:

@@ -122,7 +122,7 @@ class _Drawing:
             previous=lambda: self._previous(form_id),
         )
         if earlier is not None and earlier.form.fields == form.fields:
-            pass
+            panel.fill(earlier.values())
         self._panels[form_id] = panel
         display(panel.widget)
 

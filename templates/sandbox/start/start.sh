@@ -18,15 +18,17 @@ users() { # the same people, with the same numbers, on every node
 }
 
 homes() {
-    local name uid
+    local name uid keys
     install -d -m 0755 /work/site
     while read -r name uid; do
-        install -d -o "$uid" -g "$uid" -m 0700 "/home/$name" "/home/$name/.ssh" "/work/$name"
-        if [ ! -e "/home/$name/.bashrc" ]; then
-            cp -a /etc/skel/. "/home/$name" && chown -R "$uid:$uid" "/home/$name"
+        if [ ! -e "/home/$name" ]; then
+            cp -a /etc/skel "/home/$name" && chown -R "$uid:$uid" "/home/$name"
         fi
-        if [ -e "/etc/dl4mic/keys/$name.pub" ]; then
-            install -o "$uid" -g "$uid" -m 0600 "/etc/dl4mic/keys/$name.pub" "/home/$name/.ssh/authorized_keys"
+        install -d -o "$uid" -g "$uid" -m 0700 "/home/$name" "/home/$name/.ssh" "/work/$name"
+        keys="/home/$name/.ssh/authorized_keys"
+        if [ -e "/etc/dl4mic/keys/$name.pub" ] && ! grep -qsxFf "/etc/dl4mic/keys/$name.pub" "$keys"; then
+            cat "/etc/dl4mic/keys/$name.pub" >> "$keys"
+            chown "$uid:$uid" "$keys" && chmod 0600 "$keys"
         fi
     done < /etc/dl4mic/users
 }
@@ -41,6 +43,11 @@ munge() {
 secure_shell() {
     mkdir -p /run/sshd
     /usr/sbin/sshd -D -e &
+}
+
+containers_by_users() { # Apptainer opens images by FUSE, as the user
+    [ -e /dev/fuse ] || mknod /dev/fuse c 10 229
+    chmod 0666 /dev/fuse
 }
 
 controller() {
@@ -72,19 +79,16 @@ login() {
     secure_shell
 }
 
-containers_by_users() { # Apptainer opens images by FUSE, as the user
-    [ -e /dev/fuse ] || mknod /dev/fuse c 10 229
-    chmod 0666 /dev/fuse
+simulated_gpus() { # the null device under the GPU's name; a real GPU of this machine stays out of sight
+    local index count
+    count=$(cat /etc/dl4mic/gpus)
+    rm -rf /dev/nvidia*
+    for ((index = 0; index < count; index++)); do mknod --mode=0666 "/dev/nvidia$index" c 1 3; done
 }
 
 gpu() {
-    local index=0
     containers_by_users
-    while [ "$index" -lt "$(cat /etc/dl4mic/gpus)" ]; do
-        # The device of a GPU that computes nothing: the null device under the GPU's name.
-        [ -e "/dev/nvidia$index" ] || mknod --mode=0666 "/dev/nvidia$index" c 1 3
-        index=$((index + 1))
-    done
+    simulated_gpus
     if [ -e /etc/dl4mic/firewall.nft ]; then nft --file /etc/dl4mic/firewall.nft; fi
     munge
     users
@@ -99,9 +103,14 @@ registry() {
 }
 
 # Told to stop, every daemon writes down what it knows first.
-trap 'trap - TERM; kill -TERM $(jobs -p); wait; exit 0' TERM
+trap 'trap - TERM; jobs -p | xargs --no-run-if-empty kill -TERM; wait; exit 0' TERM
 
-"$1"
+case "$1" in
+    controller) controller ;;
+    login) login ;;
+    gpu) gpu ;;
+    registry) registry ;;
+esac
 wait -n
 echo "dl4mic-hpc sandbox: a daemon of '$1' has ended, and with it this container" >&2
 exit 1

@@ -86,6 +86,7 @@ REFUSED = [
     ('x = 5 #@param {type:"number", allow-input:true}', "allow-input belongs to a field with choices"),
     ('x = 5 #@param {type:"number"', "the options cannot be read from here on"),
     ('x = 5 # note #@param {type:"number"}', "must follow the value"),
+    ('x = 5 # y = 2 #@param {type:"number"}', "must follow the value"),
     ('#@param {type:"number"}', "a field is one line"),
     ('x, y = 5 #@param {type:"number"}', "a field is one line"),
     ('x == 5 #@param {type:"number"}', "a field is one line"),
@@ -146,6 +147,7 @@ def test_a_whole_form() -> None:
         ("a = [ # one\n 1] # two", [(1, "# one", False), (2, "# two", False)]),
         ("a = 1 + \\\n 2 # yes", [(2, "# yes", False)]),
         ("!ls # no\n%cd x # no\nfiles = !ls # no\nb = 5 % 2 # yes", [(4, "# yes", True)]),
+        ("print 'Python 2\n# yes", [(2, "# yes", True)]),
         ("!ls \\\n # no\nb # yes", [(3, "# yes", True)]),
     ],
 )

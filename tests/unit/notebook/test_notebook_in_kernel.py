@@ -173,7 +173,7 @@ def test_the_person_at_the_form(tmp_path: Path) -> None:
 
 
 def test_pictures_are_not_sent_back_to_the_browser(tmp_path: Path) -> None:
-    """JupyterLab tells the kernel what an output shows; an echo would bring every picture through the tunnel again."""
+    """JupyterLab tells the kernel what an output shows; an echo would bring every picture back once more."""
     with open_notebook(tmp_path, colab_notebook('x = 1 #@param {type:"raw"}')) as desk:
         desk.run_all()
         desk.fill("form", "x", value="2")
@@ -204,10 +204,15 @@ def test_without_its_files_the_notebook_says_what_is_missing(tmp_path: Path) -> 
 )
 def test_the_stop_button_ends_a_run(tmp_path: Path) -> None:
     """The kernel's interrupt reaches code that a click runs, on whichever thread the click came."""
-    endless = '#@title Endless\nx = 1 #@param {type:"raw"}\nimport os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass'
+    endless = """#@title Endless
+x = 1 #@param {type:"raw"}
+import os, signal, time
+os.kill(os.getpid(), signal.SIGINT)
+time.sleep(60)"""
     with open_notebook(tmp_path, colab_notebook(endless)) as desk:
         desk.run_all()
-        for subshell in (None, desk.new_subshell()):
+        second = desk.new_subshell()
+        for subshell in (None, second, second):  # from the second on another thread takes the clicks
             assert desk.press("endless", subshell=subshell).errors == ["KeyboardInterrupt"]
             assert desk.status("endless").startswith("stopped after")
 
@@ -270,7 +275,7 @@ def test_headless_takes_parameters_by_name_and_by_form(tmp_path: Path) -> None:
     assert "a = 0.5\n\ntwo runs\n\ndone after" in log
     # The settings of a run are the parameters of the next.
     (tmp_path / "results" / "dl4mic_settings.json").rename(tmp_path / "stored.json")
-    again, values = headless(tmp_path, json.loads((tmp_path / "stored.json").read_text(encoding="utf-8")))
+    _, values = headless(tmp_path, json.loads((tmp_path / "stored.json").read_text(encoding="utf-8")))
     assert values == (0.5, "y")
 
 

@@ -26,6 +26,10 @@ def test_a_section_holds_what_is_below_its_heading(number: str, held: tuple[int,
     assert find(TREE, number)[1] == range(*held)
 
 
+def test_ten_is_not_below_one() -> None:
+    assert find(cells("# 1. A", "code", "# 10. B"), "1.")[1] == range(2)
+
+
 def test_headings() -> None:
     source = "text\n```\n# a comment\n```\n## *A* B ##\n#no space"
     found = [(each.level, each.text, each.first) for each in headings(cells(source))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from support.sshd import Sshd, make_key, program
 from dl4mic_hpc.errors import SshError
 from dl4mic_hpc.profile import ClusterProfile
 from dl4mic_hpc.ssh import connect
+from dl4mic_hpc.ssh.login import Credentials, log_in_again
+from dl4mic_hpc.ssh.transport import SshTransport
 
 pytestmark = pytest.mark.posix
 
@@ -257,6 +260,65 @@ def test_a_server_that_hangs_up_during_the_login(person: Person) -> None:
         person.answers = ["right"]
         with pytest.raises(SshError, match="closed the connection during the login"):
             log_in(server.profile(), person)
+
+
+# ---- Once more, on a compute node -------------------------------------------------------------------------------------
+
+
+def log_in_to_node(rules: type[Rules], credentials: Credentials) -> tuple[str, list[str]]:
+    """What `log_in_again` says, and what the server was offered."""
+    with Server(rules) as server, socket.create_connection(("127.0.0.1", server.port)) as sock:
+        transport = SshTransport(sock, timeout=10)
+        try:
+            transport.handshake(())
+            return log_in_again(transport, "ada", credentials), server.rules[0].tries
+        finally:
+            transport.close()
+
+
+def test_the_password_that_opened_the_login_node_is_tried_once() -> None:
+    assert log_in_to_node(Rules, Credentials(password="right")) == ("", ["none", "password"])
+    reason, tries = log_in_to_node(Rules, Credentials(password="wrong"))
+    assert reason == "it refuses your login (it accepts password)"
+    assert tries == ["none", "password"]
+
+
+def test_the_password_answers_a_dialogue_too() -> None:
+    class Dialogue(Rules):
+        stages = ("keyboard-interactive",)
+        rounds = (("", "", ("Password: ",)),)
+        answers = (("right",),)
+
+    assert log_in_to_node(Dialogue, Credentials(password="right"))[0] == ""
+
+
+def test_the_key_is_offered_before_the_password() -> None:
+    key = paramiko.ECDSAKey.generate()
+
+    class Keys(Rules):
+        stages = ("publickey",)
+        keys = (key,)
+
+    assert log_in_to_node(Keys, Credentials(keys=[key], password="right")) == ("", ["publickey"])
+    assert log_in_to_node(Rules, Credentials(keys=[key], password="right")) == ("", ["publickey", "password"])
+
+
+def test_nothing_is_offered_where_nothing_opened_the_login_node() -> None:
+    assert log_in_to_node(Rules, Credentials()) == ("it refuses your login (it accepts password)", ["none"])
+
+
+def test_a_node_that_says_why_and_hangs_up() -> None:
+    class Adopt(Rules):
+        banner = "Access denied by pam_slurm_adopt: you have no active jobs on this node"
+
+        def check_auth_password(self, username: str, password: str) -> int:
+            raise EOFError
+
+    assert log_in_to_node(Adopt, Credentials(password="right"))[0] == Adopt.banner
+
+
+def test_credentials_show_no_secret() -> None:
+    assert "right" not in repr(Credentials(password="right"))
 
 
 # ---- SSH_ASKPASS -----------------------------------------------------------------------------------------------------

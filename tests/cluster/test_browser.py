@@ -1,0 +1,105 @@
+"""What the person sees: the browser that `launch` opens, driven as a person would."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support import expected_conditions as see
+from selenium.webdriver.support.ui import WebDriverWait
+from support.cluster import Cluster
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1300,1400",
+)
+
+
+@pytest.fixture
+def profile_dir(tmp_path: Path) -> Path:
+    return tmp_path / "chromium"
+
+
+@pytest.fixture
+def browser(profile_dir: Path) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    for flag in (*FLAGS, f"--user-data-dir={profile_dir}"):
+        options.add_argument(flag)
+    program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    assert program and driver, "chromium and chromedriver are needed: `make system` installs them"
+    options.binary_location = program
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()
+
+
+def test_the_browser_opens_at_the_notebook_and_never_sees_the_token(
+    cluster: Cluster, image: PurePosixPath, browser: webdriver.Chrome, profile_dir: Path, tmp_path: Path
+):
+    opened = tmp_path / "opened"
+    stand_in = tmp_path / "browser"
+    # Takes the place of the person's browser: notes how it was called.
+    stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {opened}.part && mv {opened}.part {opened}\n')
+    stand_in.chmod(0o755)
+    process = subprocess.Popen(
+        [*cluster.program, "launch", "pixel_segmentation", "--json"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=cluster.environment() | {"BROWSER": f"{stand_in} %s"},
+        cwd=cluster.home,
+    )
+    assert process.stdout
+    try:
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line)
+            if line == "}\n":
+                break
+        facts = json.loads("".join(lines))
+        token = json.loads(cluster.inside("login", "cat", f"{facts['session_dir']}/connection.json"))["token"]
+        wait = WebDriverWait(browser, 60)
+        wait.until(lambda _: opened.exists())
+        (address,) = opened.read_text().split()
+        page = Path(unquote(urlsplit(address).path))
+        assert page.stat().st_mode & 0o777 == 0o600
+        assert token not in page.read_text() and token not in address
+
+        browser.get(address)
+        wait.until(see.presence_of_element_located((By.CSS_SELECTOR, ".jp-Notebook .jp-Cell")))
+        wait.until(see.text_to_be_present_in_element((By.TAG_NAME, "body"), "Pixel segmentation"))
+        assert urlsplit(browser.current_url).path == "/lab/tree/Pixel_segmentation.ipynb"
+        assert token not in browser.current_url and token not in browser.page_source
+        # The door opens once: what the page leads to is worth nothing to the next one.
+        browser.get(address)
+        wait.until(lambda _: "404" in browser.page_source)
+        browser.quit()
+        copy = tmp_path / "history"
+        shutil.copy(profile_dir / "Default" / "History", copy)
+        visited = [url for (url,) in sqlite3.connect(copy).execute("select url from urls")]
+        assert any("Pixel_segmentation" in url for url in visited)
+        assert not any(token in url for url in visited)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert not page.exists()
+    cluster.cli("stop", facts["session"])
