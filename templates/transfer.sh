@@ -81,7 +81,7 @@ send() {
     mark
     # sort reads all names before it writes one: the laptop need not read while it writes.
     sort -z | tar --create --file=- --blocking-factor=128 --format=pax --pax-option=delete=atime,delete=ctime \
-        --hard-dereference --no-recursion --null --no-unquote --quoting-style=literal --files-from=-
+        --hard-dereference --null --no-unquote --quoting-style=literal --files-from=-
     local code=$?
     mark
     if [ -z "$2" ]; then list . -mindepth 1; else list "./$2" -maxdepth 0; fi

@@ -1,4 +1,4 @@
-"""The files of a practice cluster: what each container is given before it starts, and what the user gets. Pure."""
+"""The files of a practice cluster: what each container is given, and what the user gets. Pure."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def profile_text(site: Site, record: Record, *, identity_file: str, environment:
 
 
 def of_container(role: str, host: str, site: Site, keys: Keys, addresses: dict[str, str]) -> Iterator[File]:
-    """What the container `host` is given before it starts. `addresses`: of all hosts of the cluster."""
+    """What the container `host` is given. `addresses`: of all hosts of the cluster."""
     yield File(path="/etc/dl4mic/start", content=render("start/start.sh"), mode=0o755)
     if role == "registry":
         yield File(path="/etc/dl4mic/registry.yml", content=render("registry/config.yml"))

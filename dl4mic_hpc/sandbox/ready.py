@@ -13,7 +13,8 @@ from dl4mic_hpc.sandbox.instance import Instance, Record
 
 PATIENCE = 120.0
 """Seconds from the start of the containers until every node is idle; it takes some 10 on two cores."""
-PUSHED = "library/debian:trixie-slim"
+REPOSITORY, TAG = "library/debian", "trixie-slim"
+"""What recipes ask docker.io for, and the cluster's registry answers."""
 
 
 def wait(here: Instance, engine: Engine, record: Record) -> None:
@@ -22,7 +23,7 @@ def wait(here: Instance, engine: Engine, record: Record) -> None:
     while True:
         nodes = report.slurm_nodes(here, engine)
         idle = bool(nodes) and all(node.state in report.READY for node in nodes)
-        if idle and _greets(record.ssh_port, b"", b"SSH-") and _registry(record):
+        if idle and _greets(record.ssh_port, b"", b"SSH-") and _get(record, "/v2/"):
             return
         for container in report.containers(here, engine):
             if container.state != "running":
@@ -41,7 +42,7 @@ def wait(here: Instance, engine: Engine, record: Record) -> None:
 
 def push(engine: Engine, record: Record) -> None:
     """Puts the base image into the cluster's registry under the name that recipes ask for."""
-    target = f"127.0.0.1:{record.registry_port}/{PUSHED}"
+    target = f"127.0.0.1:{record.registry_port}/{REPOSITORY}:{TAG}"
     if engine.kind == "podman":
         engine.run("push", "--quiet", "--tls-verify=false", BASE, target, timeout=300)
         return
@@ -50,8 +51,14 @@ def push(engine: Engine, record: Record) -> None:
     engine.run("rmi", target)
 
 
-def _registry(record: Record) -> bool:
-    return _greets(record.registry_port, b"GET /v2/ HTTP/1.0\r\n\r\n", b"HTTP/1.")
+def has_base(record: Record) -> bool:
+    """Whether the registry holds the base image: its disk may have been removed from outside."""
+    return _get(record, f"/v2/{REPOSITORY}/tags/list")
+
+
+def _get(record: Record, path: str) -> bool:
+    """Whether the registry answers with 200."""
+    return _greets(record.registry_port, f"GET {path} HTTP/1.0\r\n\r\n".encode(), b"HTTP/1.0 200")
 
 
 def _greets(port: int, asks: bytes, starts: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from ipaddress import IPv4Network
 
@@ -17,7 +18,7 @@ from dl4mic_hpc.sandbox.files import Keys
 from dl4mic_hpc.sandbox.instance import LABEL, Instance, Record
 from dl4mic_hpc.sandbox.lock import held
 from dl4mic_hpc.sandbox.machine import Machine
-from dl4mic_hpc.sandbox.plan import Plan
+from dl4mic_hpc.sandbox.plan import Container, Plan
 from dl4mic_hpc.sandbox.report import SandboxStatus
 from dl4mic_hpc.sandbox.site import Site
 
@@ -55,7 +56,7 @@ def up(*, site: str = "default", engine: str | None = None, say: Say) -> Sandbox
             record = _with_free_ports(here, record, say)
             _start(here, chosen, planned(record), say)
             ready.wait(here, chosen, record)
-        if record.pushed != images.base:
+        if record.pushed != images.base or not ready.has_base(record):
             say("putting the base image into the cluster's registry …")
             ready.push(chosen, record)
             record = replace(record, pushed=images.base)
@@ -152,17 +153,19 @@ def _start(here: Instance, engine: Engine, wanted: Plan, say: Say) -> None:
             engine.run("volume", "create", f"--label={LABEL}={here.id}", *volume.options, volume.name)
     say(f"starting {len(wanted.containers)} containers: {', '.join(one.host for one in wanted.containers)} …")
     for container in wanted.containers:
-        words = (
-            *engine.create_options(),
-            wanted.label,
-            *container.options,
-            wanted.image,
-            container.role,
-        )
-        engine.run("create", *words)
-        engine.run("cp", "-", f"{container.name}:/", stdin=files.pack(container.files))
+        options = (*engine.create_options(), wanted.label, *container.options)
+        engine.run("create", *options, wanted.image, container.role)
     engine.run("start", *(container.name for container in wanted.containers), timeout=120)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda container: _equip(engine, container), wanted.containers))
     say("waiting until Slurm answers and every node is idle …")
+
+
+def _equip(engine: Engine, container: Container) -> None:
+    """Gives a container its files; it waits for them. Not by the engine's `cp`: podman 4 leaves copies behind."""
+    script = "tar --extract --no-same-owner --directory=/ && touch /etc/dl4mic/ready"
+    words = ("exec", "--interactive", container.name, "sh", "-c", script)
+    engine.run(*words, stdin=files.pack(container.files))
 
 
 def _lend(here: Instance, site: Site, engine: Engine, machine: Machine) -> None:
@@ -170,18 +173,8 @@ def _lend(here: Instance, site: Site, engine: Engine, machine: Machine) -> None:
     lent = files.build_environment(machine).values()
     private = [file.path for file in lent if file.mode == 0o600]
     script = 'tar --extract --no-same-owner --directory=/ && { [ $# -lt 2 ] || chown "$@"; }'
-    words = (
-        "exec",
-        "--interactive",
-        here.name("login"),
-        "sh",
-        "-c",
-        script,
-        "sh",
-        site.profile.user,
-        *private,
-    )
-    engine.run(*words, stdin=files.pack(lent))
+    words = ("exec", "--interactive", here.name("login"), "sh", "-c", script, "sh")
+    engine.run(*words, site.profile.user, *private, stdin=files.pack(lent))
 
 
 def _introduce(here: Instance, site: Site, machine: Machine, record: Record, secrets: Keys) -> None:

@@ -72,7 +72,7 @@ class Way:
     @contextlib.contextmanager
     def knock(self, hop: Hop, *, node: str | None = None) -> Iterator[SshTransport]:
         """Connects to the next server and checks its host key, no more. Closed on leaving."""
-        own_name = hop.known_as
+        own_name = f"{node}@{self.cluster}" if node else hop.known_as
         known = hostkeys.find(hop.known_as, hop.known_hosts, own_name=own_name)
         with ExitStack() as stack:
             sock, said = self._socket(hop, stack)

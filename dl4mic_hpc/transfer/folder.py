@@ -88,7 +88,7 @@ class LocalFolder:
                 os.fsync(file.fileno())
             with _explained(place):
                 os.utime(part, ns=(far.mtime_ns, far.mtime_ns))
-                if is_in_the_way(far, self._facts(take.local), self._records.get(far.path)):
+                if is_in_the_way(self._facts(take.local), self._records.get(far.path)):
                     self._set_aside(place)
                 part.replace(place)
                 facts = self._facts(take.local)

@@ -200,7 +200,7 @@ def plan_download(
         elif here is not None and is_current(entry, here, record):
             unchanged.append(entry)
         else:
-            take.append(Take(entry=entry, local=names[path], aside=is_in_the_way(entry, here, record)))
+            take.append(Take(entry=entry, local=names[path], aside=is_in_the_way(here, record)))
     return DownloadPlan(
         take=tuple(take),
         folders=tuple(folders),
@@ -217,11 +217,9 @@ def is_current(far: Entry, here: Entry, record: Record | None) -> bool:
     return here.same(far)
 
 
-def is_in_the_way(far: Entry, here: Entry | None, record: Record | None) -> bool:
-    """Whether what lies here would be lost: it is not the cluster's and no earlier download wrote it."""
-    if here is None or here.same(far):
-        return False
-    return record is None or not _untouched(here, record)
+def is_in_the_way(here: Entry | None, record: Record | None) -> bool:
+    """Whether something lies here that no earlier download wrote: replaced, it would be lost."""
+    return here is not None and (record is None or not _untouched(here, record))
 
 
 def _untouched(here: Entry, record: Record) -> bool:

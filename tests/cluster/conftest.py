@@ -1,12 +1,13 @@
 """The cluster that the tests run on: a sandbox of their own, with a home of its own, kept between runs.
 
-It stays up after the tests, so that the next run starts at once; `make clean` ends it.
+It stays up after the tests, so that the next run starts at once; `make clean` ends it. Under CI it is ended.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -21,7 +22,7 @@ HOME = ROOT / ".cache" / "test-cluster"
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
+def cluster() -> Iterator[Cluster]:
     """A running sandbox in which no job runs and no session lies."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DL4MIC_HPC_HOME", str(HOME))
@@ -32,7 +33,11 @@ def cluster() -> Cluster:
         found.inside("login", "scancel", job)
     found.inside("login", "sh", "-c", "rm -rf /work/ada/dl4mic/sessions /work/ada/dl4mic/builds")
     shutil.rmtree(HOME / "state" / "sessions", ignore_errors=True)
-    return found
+    yield found
+    if os.environ.get("CI"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DL4MIC_HPC_HOME", str(HOME))
+            sandbox_room.down(purge=False, say=print)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -59,15 +58,7 @@ def test_the_browser_opens_at_the_notebook_and_never_sees_the_token(
     # Takes the place of the person's browser: notes how it was called.
     stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {opened}.part && mv {opened}.part {opened}\n')
     stand_in.chmod(0o755)
-    process = subprocess.Popen(
-        [*cluster.program, "launch", "pixel_segmentation", "--json"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=cluster.environment() | {"BROWSER": f"{stand_in} %s"},
-        cwd=cluster.home,
-    )
+    process = cluster.started("launch", "pixel_segmentation", "--json", BROWSER=f"{stand_in} %s")
     assert process.stdout
     try:
         lines: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -340,17 +340,13 @@ def test_a_dry_run_touches_nothing(cluster: Cluster, image: PurePosixPath, tmp_p
 
 def test_ctrl_c_while_waiting_keeps_the_job_and_says_how_to_go_on(cluster: Cluster, image: PurePosixPath):
     """Without a terminal nobody can be asked: the job is kept."""
-    import signal
-
     # Both GPUs of gpu01 are taken, so the next job has to wait.
     first = cluster.cli(
         "launch", "pixel_segmentation", "--detach", "--json", "--partition", "a100", "-g", "2"
     ).json
-    process = subprocess.Popen(
-        [*cluster.program, "launch", "pixel_segmentation", "--partition", "a100", "-g", "2", "--no-browser"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=cluster.environment(),
-        cwd=cluster.home,
-    )  # fmt: skip
+    process = cluster.started(
+        "launch", "pixel_segmentation", "--partition", "a100", "-g", "2", "--no-browser"
+    )
     assert process.stderr
     told = []
     for line in process.stderr:

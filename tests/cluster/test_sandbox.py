@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -17,7 +18,10 @@ from dl4mic_hpc import profile, sandbox
 from dl4mic_hpc.sandbox import SandboxStatus
 
 HOSTS = ["ctl", "gpu01", "gpu02", "login", "registry"]
-QUIET = {"say": lambda sentence: None}
+
+
+def quiet(sentence: str) -> None:
+    """Hears of the steps, and says nothing."""
 
 
 def engine(kind: str, *words: str) -> list[str]:
@@ -41,14 +45,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DL4MIC_HPC_HOME", str(folder))
         yield folder
-        sandbox.down(purge=False, **QUIET)
+        sandbox.down(purge=False, say=quiet)
 
 
 @pytest.fixture
 def own(home: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """A second sandbox beside the one of the other tests, up."""
     monkeypatch.setenv("DL4MIC_HPC_HOME", str(home))
-    seen = sandbox.up(**QUIET)
+    seen = sandbox.up(say=quiet)
     assert seen.engine
     return Cluster(home=home, engine=seen.engine, instance=seen.instance)
 
@@ -88,6 +92,13 @@ def test_a_second_up_changes_nothing(own: Cluster) -> None:
     assert (containers(own), said) == (before, [])
 
 
+def test_no_key_is_left_in_a_temporary_folder(own: Cluster) -> None:
+    """podman 4 keeps what `podman cp -` reads in /var/tmp, for ever."""
+    munge = base64.b64decode((own.home / "state" / "sandbox" / "keys" / "munge").read_text())
+    files = [path for folder in ("/tmp", "/var/tmp") for path in Path(folder).iterdir() if path.is_file()]
+    assert [path for path in files if munge in path.read_bytes()] == []
+
+
 def test_two_sandboxes_do_not_meet(own: Cluster, cluster: Cluster) -> None:
     addresses = [
         {one.inside(host, "hostname", "--ip-address").split()[0] for host in HOSTS} for one in (own, cluster)
@@ -110,7 +121,7 @@ def test_a_cluster_killed_from_outside_comes_back_with_its_disks(own: Cluster, c
     for pid in pids:
         os.kill(int(pid), signal.SIGKILL)
     assert sandbox.status().state == "partial"
-    seen = sandbox.up(**QUIET)
+    seen = sandbox.up(say=quiet)
     assert seen.state == "up"
     assert not set(containers(own)) & set(before)
     assert own.inside("login", "cat", "/home/ada/kept", "/work/ada/kept", user="ada") == "kept\nkept\n"
@@ -130,7 +141,7 @@ def test_down_leaves_nothing_but_images(own: Cluster, cluster: Cluster) -> None:
     (records / "two.json").write_text('{"cluster": "myuni"}')
     mine = f"dl4mic-{own.instance}-"
     ids = containers(own)
-    gone = sandbox.down(purge=False, **QUIET)
+    gone = sandbox.down(purge=False, say=quiet)
     assert gone.containers == tuple(mine + host for host in HOSTS)
     after = everything(own.engine)
     assert after == {
@@ -151,7 +162,7 @@ def test_purging_beside_a_running_sandbox_leaves_its_images(
     own: Cluster, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = engine(cluster.engine, "inspect", "--format", "{{.Config.Image}}", *containers(cluster))
-    gone = sandbox.down(purge=True, **QUIET)
+    gone = sandbox.down(purge=True, say=quiet)
     left = {image.name for image in gone.images_left}
     assert left >= {*used, "localhost/dl4mic-base:trixie"}
     monkeypatch.setenv("DL4MIC_HPC_HOME", str(cluster.home))

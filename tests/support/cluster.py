@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """How a command of the program ended."""
@@ -68,15 +72,7 @@ class Cluster:
     @contextlib.contextmanager
     def held(self, *argv: str) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]]:
         """`launch` or `attach` with --json, as long as the block lasts: what it answered, and its process."""
-        process = subprocess.Popen(
-            [*self.program, *argv, "--json", "--no-browser"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.environment(),
-            cwd=self.home,
-        )
+        process = self.started(*argv, "--json", "--no-browser")
         assert process.stdout and process.stderr
         try:
             lines: list[str] = []
@@ -90,6 +86,20 @@ class Cluster:
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)
+
+    def started(self, *argv: str, **environment: str) -> subprocess.Popen[str]:
+        """The program on its own, without a terminal, to be left by Ctrl-C."""
+        return subprocess.Popen(
+            [*self.program, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment() | environment,
+            cwd=self.home,
+            # Where the tests run in the background, a shell has made them and their children deaf to it.
+            preexec_fn=_hear_interrupts,
+        )
 
     def inside(self, node: str, *argv: str, user: str = "root", check: bool = True) -> str:
         """A command inside one of the containers, not by way of the program."""

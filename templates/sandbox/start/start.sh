@@ -1,5 +1,5 @@
 #!/bin/bash
-# The entry point of every container of the practice cluster. The one argument is the role.
+# What every container of the practice cluster runs. The one argument is the role.
 # Daemons stay in the foreground and log to the container's log; when one ends, the container ends.
 set -eu
 

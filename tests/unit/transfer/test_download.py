@@ -9,6 +9,7 @@ import os
 import resource
 import stat
 import tarfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from support.local_remote import LocalRemote
 from support.transfers import RecordedProgress, contents, stand_in
 
 from dl4mic_hpc.errors import SshError, TransferError, UsageError
-from dl4mic_hpc.transfer import Summary, download
+from dl4mic_hpc.transfer import Summary, download, far
 from dl4mic_hpc.transfer.failures import local_failure
 from dl4mic_hpc.transfer.naming import NameRules
 
@@ -253,10 +254,13 @@ def test_a_link_here_leads_nothing_out_of_the_folder(
     (here / "sub").symlink_to(tmp_path / "elsewhere")
     fill(tmp_path, precious=b"mine")
     (here / "y").symlink_to(tmp_path / "precious")
+    (there / "broken").mkdir()
+    (here / "broken").symlink_to("nowhere")
     summary = fetch()
     assert contents(tmp_path / "elsewhere") == {}
     assert (tmp_path / "precious").read_bytes() == b"mine"
     assert (here / "sub" / "x").read_bytes() == b"1"
+    assert len(summary.kept) == 3
     assert all(path.is_symlink() for path in map(Path, summary.kept))
 
 
@@ -409,11 +413,36 @@ def test_what_could_not_be_read_after_all_is_told(
     assert told(summary) == {"a": f"could not be read on the cluster: {said}"}
 
 
+def test_what_could_be_read_at_the_second_try_is_not_told(
+    fetch: Fetch, here: Path, there: Path, stand_ins: Path
+) -> None:
+    fill(there, a=b"1", b=b"2")
+    once = f"[ ! -e '{stand_ins}/once' ] && : > '{stand_ins}/once' && set -- --exclude=./a \"$@\""
+    stand_in(stand_ins, "tar", f'{once}; exec /bin/tar "$@"')
+    summary = fetch(remote=LocalRemote(path=stand_ins))
+    assert contents(here) == {"a": b"1", "b": b"2"}
+    assert (summary.files, summary.skipped) == (2, ())
+
+
 def test_a_part_that_could_not_be_listed_is_told(fetch: Fetch, there: Path, stand_ins: Path) -> None:
     fill(there, a=b"1")
     said = "find: './x': Input/output error"
     stand_in(stand_ins, "find", f'/usr/bin/find "$@"; echo "{said}" >&2; exit 1')
     assert told(fetch(remote=LocalRemote(path=stand_ins))) == {".": f"a part could not be listed: {said}"}
+
+
+def test_all_names_are_taken_in_before_the_first_file_comes(remote: LocalRemote, there: Path) -> None:
+    """Else both sides would wait for each other: the laptop to be read from, the cluster too."""
+    names = [f"{number:04}{'x' * 200}" for number in range(1500)]
+    for name in names:
+        (there / name).touch()
+    stdin = b"".join(f"./{name}\0".encode() for name in names)
+    with remote.start(*far.command("send", str(there))) as process:
+        writer = threading.Thread(target=process.write, args=(stdin,), daemon=True)
+        writer.start()
+        writer.join(timeout=20)
+        assert not writer.is_alive()
+        assert process.wait().exit_code == 0
 
 
 # ---- Refused or broken -----------------------------------------------------------------------------------------------
@@ -581,7 +610,7 @@ def test_the_record(fetch: Fetch, here: Path, there: Path, tmp_path: Path) -> No
     [
         "",
         "[]",
-        '{"version": 2, "sources": {}}',
+        '{"version": 2, "sources": {"local:THERE": {"x": {"local": "x", "size": 4, "mtime_ns": 1, "local_mtime_ns": 1}}}}',
         '{"version": 1}',
         '{"version": 1, "sources": []}',
         '{"version": 1, "sources": {"local:THERE": {"x": {"size": 3}}}}',
@@ -591,6 +620,7 @@ def test_the_record(fetch: Fetch, here: Path, there: Path, tmp_path: Path) -> No
 )
 def test_a_record_that_is_none_counts_as_lost(text: str, fetch: Fetch, here: Path, there: Path) -> None:
     fill(here, **{MANIFEST: text.replace("THERE", str(there)).encode()}, x=b"mine")
+    os.utime(here / "x", ns=(1, 1))
     fill(there, x=b"123")
     assert len(fetch().kept) == 1
     assert fetch().unchanged == 1

@@ -194,6 +194,7 @@ def test_times_are_exact() -> None:
         (file(mtime_ns=5 * SECOND + 123_456_789), file(mtime_ns=5 * SECOND + 123_456_790), False),
         (file(mtime_ns=5 * SECOND + 123_456_789), file(mtime_ns=5 * SECOND + 987_654_321), False),
         (file(mtime_ns=5 * SECOND + 123_456_789), file(mtime_ns=6 * SECOND), False),
+        (file(mtime_ns=5 * SECOND + 123_456_789), file(mtime_ns=5 * SECOND + 100_000_000), False),
         (file(size=1), file(size=2), False),
         (file(size=0), Entry(path=PurePosixPath("x"), kind=Kind.FOLDER), False),
         (

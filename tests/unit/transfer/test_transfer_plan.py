@@ -62,6 +62,9 @@ def test_nothing_to_do() -> None:
     same = listing({"a": "", "a/x": (1, 1)})
     assert plan_upload(same, same).empty
     assert plan_upload(Listing(), same).empty
+    left = {str(PARTIAL): "", f"{PARTIAL}/old": ""}
+    assert not plan_upload(listing({"a": ""}), Listing()).empty, "a folder to make"
+    assert not plan_upload(same, listing({"a": "", "a/x": (1, 1)} | left)).empty, "something to clear away"
 
 
 def test_what_cannot_have_its_name_there_is_skipped() -> None:

@@ -13,7 +13,8 @@ from support.local_remote import LocalRemote
 from support.transfers import RecordedProgress, contents, stand_in
 
 from dl4mic_hpc.errors import SshError, TransferError, UsageError
-from dl4mic_hpc.transfer import far, upload
+from dl4mic_hpc.transfer import Entry, Kind, far, upload
+from dl4mic_hpc.transfer.failures import reason_of
 
 HOSTILE = [
     "a b",
@@ -68,6 +69,14 @@ def test_an_empty_folder_costs_one_command(
     assert contents(there / "data") == {}
     assert len(remote.commands) == 1
     assert progress.started == []
+
+
+def test_a_folder_without_files(
+    remote: LocalRemote, here: Path, there: Path, progress: RecordedProgress
+) -> None:
+    (here / "empty" / "inner").mkdir(parents=True)
+    upload(remote, here, PurePosixPath(there), progress=progress)
+    assert contents(there) == {"empty": None, "empty/inner": None}
 
 
 def test_hostile_names(remote: LocalRemote, here: Path, there: Path, progress: RecordedProgress) -> None:
@@ -259,6 +268,27 @@ def test_a_stream_cut_between_two_files_puts_nothing_in_place(remote: LocalRemot
     assert [path.name for path in there.iterdir()] == [".dl4mic-hpc-partial"]
 
 
+def test_moves_are_made_as_listed(remote: LocalRemote, there: Path) -> None:
+    stage = ".dl4mic-hpc-partial/1"
+    moves = "".join(f"./{stage}/files\0./{folder}\0{name}\0" for folder, name in ("ax", "ay", "bz"))
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in (
+            ("files/x", ""),
+            ("files/y", ""),
+            ("files/z", ""),
+            ("folders", ""),
+            ("moves", moves),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content.encode()))
+    assert (
+        remote.run(*far.command("receive", str(there), stage, "now"), stdin=stream.getvalue()).exit_code == 0
+    )
+    assert contents(there) == {"a": None, "a/x": b"", "a/y": b"", "b": None, "b/z": b""}
+
+
 # ---- Refused by the cluster ------------------------------------------------------------------------------------------
 
 
@@ -353,6 +383,17 @@ def test_a_disk_that_fills_up(
     assert said in caught.value.message
     assert "run the same command again" in caught.value.hint
     assert progress.advanced < 2_000_000
+
+
+def test_the_line_that_says_why() -> None:
+    noise = "Welcome to the cluster\ntar: something odd\ntar: Exiting with failure status due to previous errors\nbye"
+    assert reason_of(noise) == "tar: something odd"
+    assert (
+        reason_of(f"tar: files/x: Wrote only 1 of 2 bytes\n{noise}\nmv: x: Permission denied")
+        == "mv: x: Permission denied"
+    )
+    assert reason_of("Welcome\nslurmstepd: killed") == "slurmstepd: killed"
+    assert reason_of("") == ""
 
 
 def test_no_gnu_tar(here: Path, there: Path, stand_ins: Path, progress: RecordedProgress) -> None:
@@ -459,12 +500,24 @@ def test_a_disk_that_fails_while_it_is_read_ends_the_transfer(
 
     monkeypatch.setattr(Path, "open", failing)
     monkeypatch.setattr("dl4mic_hpc.transfer.send._facts", lambda file, path: _entry(path))
+    written: list[int] = []
+    remote.on_write = written.append
     with pytest.raises(TransferError, match="'b' cannot be read to its end: Input/output error"):
         upload(remote, here, PurePosixPath(there), progress=progress)
     assert [path.name for path in there.iterdir() if path.name != ".dl4mic-hpc-partial"] == []
+    assert written == [], "not another byte"
 
 
-def _entry(path: PurePosixPath) -> object:
-    from dl4mic_hpc.transfer import Entry, Kind
-
+def _entry(path: PurePosixPath) -> Entry:
     return Entry(path=path, kind=Kind.FILE, size=1)
+
+
+def test_a_file_that_was_shorter_for_a_moment_is_not_sent(
+    remote: LocalRemote, here: Path, there: Path, progress: RecordedProgress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network drives may still tell a file's old size and time."""
+    fill(here, a=b"")
+    monkeypatch.setattr("dl4mic_hpc.transfer.send._facts", lambda file, path: _entry(path))
+    summary = upload(remote, here, PurePosixPath(there), progress=progress)
+    assert contents(there) == {}
+    assert [str(skipped.path) for skipped in summary.skipped] == ["a"]
