@@ -16,7 +16,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dl4mic_hpc import resources, yamlfile
 from dl4mic_hpc.errors import NotebookError, UsageError, perhaps_you_meant
@@ -27,30 +27,25 @@ RECIPE = "Dockerfile"
 _SECTION = re.compile(r"[0-9]+(?:\.[0-9]+)*\.?")
 
 
-def _as_text(value: object) -> object:
-    """A version as people write it: `python_version: 3.13` without quotes is text, not a number."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Text = Annotated[str, BeforeValidator(_as_text)]
-
-
 class _Facts(BaseModel):
-    """The keys of config.dl4miceverywhere (https://github.com/HenriquesLab/DL4MicEverywhere)."""
+    """The keys of config.dl4miceverywhere.
+
+    Source: https://github.com/HenriquesLab/DL4MicEverywhere/blob/main/docs/FORMAT.md
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     notebook_url: Annotated[str, Field(min_length=1)]
     requirements_url: Annotated[str, Field(min_length=1)]
-    sections_to_remove: Text = ""
-    version: Text = ""
-    dl4miceverywhere_version: Text = ""
+    sections_to_remove: str = ""
+    notebook_version: str = ""
+    dl4miceverywhere_version: str = ""
     description: str = ""
     docker_hub_image: str = ""
-    ubuntu_version: Text = ""
-    python_version: Text = ""
-    cuda_version: Text = ""
-    cudnn_version: Text = ""
+    ubuntu_version: str = ""
+    python_version: str = ""
+    cuda_version: str = ""
+    cudnn_version: str = ""
 
     @field_validator("notebook_url", "requirements_url")
     @classmethod
@@ -71,14 +66,17 @@ class _Facts(BaseModel):
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     dl4miceverywhere: _Facts
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """The file is one of the BioImage Model Zoo, whose other keys (authors, tags, links …) nothing here needs."""
 
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str = ""
     config: _Config
 
 
@@ -86,10 +84,12 @@ class _File(BaseModel):
 class NotebookSpec:
     """One notebook with what its image is built from. `folder` holds the Dockerfile and its build context.
 
+    `title` is for people, `id` for the command line and the image. Versions are as written, "" where left open.
     `notebook` and `requirements` lie in `folder`, unless the command line gave others.
     """
 
     id: str
+    title: str
     folder: Traversable
     notebook: Traversable
     requirements: Traversable
@@ -100,6 +100,7 @@ class NotebookSpec:
     python_version: str
     cuda_version: str
     cudnn_version: str
+    docker_hub_image: str
 
     @property
     def notebook_file(self) -> str:
@@ -147,7 +148,7 @@ def load(name: str) -> NotebookSpec:
     if name not in names():
         raise UsageError(
             f"there is no notebook '{name}'",
-            hint=f"{perhaps_you_meant(name, names())}; `dl4mic-hpc notebook list` shows all, -c takes a configuration of your own",
+            hint=f"{perhaps_you_meant(name, names())}; `dl4mic-hpc notebook list` shows them all",
         )
     folder = resources.data("configs", "notebooks", name)
     return _parse(
@@ -177,9 +178,10 @@ def _parse(text: str, name: str, folder: Traversable, *, where: str) -> Notebook
     """NotebookError lists every mistake with file, line and key."""
     hint = f"edit {where}; docs/reference/notebooks.md explains the keys"
     try:
-        facts = yamlfile.parse(text, _File, where=where).config.dl4miceverywhere
+        file = yamlfile.parse(text, _File, where=where, verbatim=True)
     except yamlfile.YamlError as error:
         raise NotebookError(error.message, hint=hint) from error
+    facts = file.config.dl4miceverywhere
     missing = [
         each
         for each in (facts.notebook_url, facts.requirements_url, RECIPE)
@@ -189,14 +191,16 @@ def _parse(text: str, name: str, folder: Traversable, *, where: str) -> Notebook
         raise NotebookError(f"{where}: not there beside the configuration: {', '.join(missing)}", hint=hint)
     return NotebookSpec(
         id=name,
+        title=file.name or name,
         folder=folder,
         notebook=folder.joinpath(facts.notebook_url),
         requirements=folder.joinpath(facts.requirements_url),
-        version=facts.version,
+        version=facts.notebook_version,
         description=facts.description,
         sections_to_remove=tuple(facts.sections_to_remove.split()),
         ubuntu_version=facts.ubuntu_version,
         python_version=facts.python_version,
         cuda_version=facts.cuda_version,
         cudnn_version=facts.cudnn_version,
+        docker_hub_image=facts.docker_hub_image,
     )

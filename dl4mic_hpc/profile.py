@@ -46,7 +46,9 @@ class _File(BaseModel):
 
 
 Line = Annotated[str, Field(min_length=1)]
-Lines = Annotated[tuple[Line, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+Lines = Annotated[
+    tuple[Line, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
 """One line or a list of lines, as people write it."""
 
 

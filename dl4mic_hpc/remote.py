@@ -84,7 +84,9 @@ class Remote(Protocol):
         """A small file's bytes, or None where it does not exist."""
 
 
-def stage(remote: Remote, folder: PurePosixPath, files: Mapping[str, bytes], *, folders: tuple[str, ...] = ()) -> None:
+def stage(
+    remote: Remote, folder: PurePosixPath, files: Mapping[str, bytes], *, folders: tuple[str, ...] = ()
+) -> None:
     """A new folder (0700) on the cluster with these small files and empty folders, in one command.
 
     Scripts (*.sh) become executable. RemoteError if the folder is already there or the disk is full; what was
@@ -103,5 +105,6 @@ def stage(remote: Remote, folder: PurePosixPath, files: Mapping[str, bytes], *, 
             tar.addfile(entry, io.BytesIO(content))
     script = 'umask 077; mkdir -p "${1%/*}" && mkdir "$1" || exit 1; tar -xf - -C "$1" && exit 0; rm -rf "$1"; exit 1'
     remote.run("sh", "-c", script, "stage", str(folder), stdin=archive.getvalue(), timeout=600).check(
-        f"writing {folder} on {remote.cluster}", hint="`dl4mic-hpc cluster check` looks at the work folder and its space"
+        f"writing {folder} on {remote.cluster}",
+        hint="`dl4mic-hpc cluster check` looks at the work folder and its space",
     )

@@ -26,7 +26,9 @@ _Loader.yaml_implicit_resolvers = {
     ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?$"), list("-+0123456789")
 )
@@ -41,14 +43,18 @@ class YamlError(Exception):
         self.message = count + "\n  ".join(mistakes)
 
 
-def parse(text: str, model: type[Model], *, where: str, also: dict[str, Any] | None = None) -> Model:
+def parse(
+    text: str, model: type[Model], *, where: str, also: dict[str, Any] | None = None, verbatim: bool = False
+) -> Model:
     """The checked value in `text`; `also` are fields of the model that do not stand in the file.
 
+    `verbatim` leaves every value the text that was written, so that version 3.10 does not become the number 3.1.
     YamlError lists every mistake at once.
     """
+    loader = yaml.BaseLoader if verbatim else _Loader
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        values = yaml.load(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=loader)
+        values = yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}:{mark.line + 1}" if mark else where

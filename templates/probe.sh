@@ -15,6 +15,7 @@ if ! command -v sbatch > /dev/null; then
     answer sbatch missing
 else
     answer sbatch "$(sbatch --version 2>&1)"
+    answer limits "$(sinfo --noheader --format='%P|%l' 2> /dev/null)"
     if [ -n "$script" ]; then
         if said=$(printf '%s\n' "$script" | sbatch --test-only 2>&1 > /dev/null); then
             answer test ok

@@ -9,9 +9,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dl4mic_hpc.errors import Dl4micError
+
+if TYPE_CHECKING:
+    from dl4mic_hpc.transfer import Summary
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 
@@ -186,6 +189,15 @@ class Bar:
 
     def done(self) -> None:
         pass
+
+
+def left_out(summary: Summary) -> list[str]:
+    """What a copy did otherwise than asked: files set aside, renamed, not copied. Nothing of it may go unsaid."""
+    return [
+        *(f"kept what was there before as {path}" for path in summary.kept),
+        *(f"{path} is here under the name {here}" for path, here in summary.renamed.items()),
+        *(f"not copied: {one.path} ({one.reason})" for one in summary.skipped),
+    ]
 
 
 def size_in_words(size: int) -> str:

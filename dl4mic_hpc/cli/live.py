@@ -13,8 +13,10 @@ from dl4mic_hpc.errors import SshError, UsageError
 
 if TYPE_CHECKING:
     import socket
+    from pathlib import Path, PurePosixPath
 
     from dl4mic_hpc.profile import ClusterProfile
+    from dl4mic_hpc.remote import Remote
     from dl4mic_hpc.sessions.attach import Attached
     from dl4mic_hpc.sessions.launch import LaunchPlan
     from dl4mic_hpc.sessions.session import Session
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 
 def launch(plan: LaunchPlan, *, browser: bool, detach: bool, until_ready: bool, as_json: bool) -> None:
     """Submits the plan, then opens the session unless `detach`."""
-    import functools
-
     from dl4mic_hpc import ssh, transfer
     from dl4mic_hpc.sessions.launch import LocalSide, submit
 
@@ -35,7 +35,12 @@ def launch(plan: LaunchPlan, *, browser: bool, detach: bool, until_ready: bool, 
         steps.say(f"connecting to {profile.name}")
         connection = stack.enter_context(ssh.connect(profile, ask=TerminalAsker()))
         bar = console.Bar(steps)
-        upload = functools.partial(transfer.upload, progress=bar)
+
+        def upload(remote: Remote, source: Path, target: PurePosixPath) -> None:
+            summary = transfer.upload(remote, source, target, progress=bar)
+            for line in console.left_out(summary):
+                steps.note(line)
+
         session = submit(connection, plan, steps, LocalSide(upload=upload))
         steps.note(f"session {session.id}: job {session.job_id}, {session.gpus_in_words}")
         if local is None:

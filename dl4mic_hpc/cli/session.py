@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dl4mic_hpc.profile import ClusterProfile
     from dl4mic_hpc.sessions.session import Session
     from dl4mic_hpc.ssh import Connection
+    from dl4mic_hpc.transfer import Summary
 
 SessionArgument = Annotated[str | None, typer.Argument(help="The session; may be left out if there is one.")]
 ClusterOption = Annotated[
@@ -176,11 +177,9 @@ def stop(
 
 
 def _tell_results(
-    found: Session, summary: object, folder: Path, *, as_json: bool, state: str | None = None
+    found: Session, summary: Summary, folder: Path, *, as_json: bool, state: str | None = None
 ) -> None:
-    from dl4mic_hpc.transfer import Summary
 
-    assert isinstance(summary, Summary)
     if as_json:
         value = {
             "version": 1,
@@ -190,6 +189,8 @@ def _tell_results(
             "bytes": summary.bytes,
             "unchanged": summary.unchanged,
             "kept": [str(path) for path in summary.kept],
+            "renamed": {str(path): str(here) for path, here in summary.renamed.items()},
+            "skipped": [{"path": str(one.path), "reason": one.reason} for one in summary.skipped],
         }
         console.answer_json({**value, "state": state} if state else value)
         return
@@ -197,8 +198,8 @@ def _tell_results(
         f"Results in {folder}: {summary.files} files brought home ({console.size_in_words(summary.bytes)}), "
         f"{summary.unchanged} unchanged."
     )
-    for path in summary.kept:
-        console.tell(f"  your own version was kept as {path}")
+    for line in console.left_out(summary):
+        console.tell(f"  {line}")
 
 
 @contextlib.contextmanager

@@ -36,7 +36,9 @@ def plan(profile: ClusterProfile, *, name: str, bundle: Bundle) -> ImagePlan:
     return ImagePlan(image=profile.work_dir / "images" / f"{name}-{bundle.key}.sif", bundle=bundle)
 
 
-def build_spec(profile: ClusterProfile, image: ImagePlan, *, build_dir: PurePosixPath, again: bool) -> BuildSpec:
+def build_spec(
+    profile: ClusterProfile, image: ImagePlan, *, build_dir: PurePosixPath, again: bool
+) -> BuildSpec:
     """The build job of an image, with the site's build environment given from outside."""
     assert image.bundle is not None
     environment = profile.build.environment

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -25,11 +26,7 @@ from dl4mic_hpc.sandbox.machine import Machine
 BASE = "localhost/dl4mic-base:trixie"
 PUBLIC_BASE = "docker.io/library/debian:trixie-slim"
 LABEL = "dl4mic-hpc.image"
-_BOOTSTRAPPED = (
-    "Debian trixie, made by debootstrap from this machine's own mirror, for the dl4mic-hpc sandbox"
-)
-
-
+_BOOTSTRAPPED = "Debian trixie, made by debootstrap from this machine's own mirror (dl4mic-hpc sandbox)"
 SPACE = 6_000_000_000
 """Bytes that must be free before an image is made: base, node image, their layers, room for a first SIF."""
 PULL, BUILD = 120.0, 1200.0
@@ -118,7 +115,9 @@ def _bootstrap(engine: Engine, machine: Machine, reason: str, say: Callable[[str
     """Imports a Debian made by debootstrap. `reason`: why the image could not be pulled."""
     root = engines.root_prefix()
     problem = None
-    if sys.platform != "linux" or shutil.which("debootstrap") is None:
+    # Only root has the sbin folders on PATH.
+    programs = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    if sys.platform != "linux" or shutil.which("debootstrap", path=programs) is None:
         problem = "debootstrap, which could make one, is not installed"
     elif root is None:
         problem = "debootstrap, which could make one, needs root"

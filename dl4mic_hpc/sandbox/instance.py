@@ -11,7 +11,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -67,7 +67,6 @@ class Record:
     """What must stay the same from one `up` to the next. Ports are on 127.0.0.1."""
 
     engine: str
-    site: str
     subnet: str
     ssh_port: int
     registry_port: int
@@ -96,7 +95,8 @@ def load(instance: Instance) -> Record | None:
         values = json.loads(instance.record_file.read_text(encoding="utf-8"))
         if values.pop("version") != RECORD_VERSION:
             return None
-        return replace(Record(**values), ulimits=tuple(values["ulimits"]))
+        known = {field.name: values[field.name] for field in fields(Record) if field.name in values}
+        return replace(Record(**known), ulimits=tuple(known.get("ulimits", ())))
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

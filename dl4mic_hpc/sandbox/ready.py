@@ -22,14 +22,14 @@ def wait(here: Instance, engine: Engine, record: Record) -> None:
     end = time.monotonic() + PATIENCE
     while True:
         nodes = report.slurm_nodes(here, engine)
-        idle = bool(nodes) and all(node.state in report.READY for node in nodes)
+        idle = bool(nodes) and all(node.ready for node in nodes)
         if idle and _greets(record.ssh_port, b"", b"SSH-") and _get(record, "/v2/"):
             return
-        for container in report.containers(here, engine):
+        for container in report.listed(here, engine):
             if container.state != "running":
                 raise SandboxError(
                     f"the container {container.name} has ended: {_log(engine, container.name)}",
-                    hint=f"`{engine.kind} logs {container.name}` shows all of it; `dl4mic-hpc sandbox down` starts over",
+                    hint=f"`{engine.kind} logs {container.name}` shows all of it; `dl4mic-hpc sandbox up` tries again",
                 )
         if time.monotonic() > end:
             seen = ", ".join(f"{node.name} {node.state}" for node in nodes) or "slurmctld does not answer"

@@ -14,7 +14,8 @@ from dl4mic_hpc.sandbox import holdings, image, instance
 from dl4mic_hpc.sandbox.engine import Engine
 from dl4mic_hpc.sandbox.instance import LABEL, PLAN_LABEL, Instance, Record
 
-READY = ("idle", "mixed", "allocated", "completing")
+READY = ("idle", "mixed", "allocated", "completing", "planned", "reserved")
+"""The states, as sinfo's %T shows them, of a node that takes jobs or runs some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,11 @@ class NodeStatus:
     name: str
     gpus: str
     state: str
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes jobs. sinfo's "-" and "+" behind a state say something about its jobs, others are faults."""
+        return self.state.rstrip("-+") in READY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +63,7 @@ class SandboxStatus:
     images: tuple[ImageStatus, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The documented shape of `sandbox status --json` (docs/reference/sandbox.md)."""
+        """The documented shape of `sandbox status --json` (docs/reference/json.md)."""
         values = asdict(self)
         values["profile"] = str(self.profile) if self.profile else None
         return {"version": 1, **json.loads(json.dumps(values))}
@@ -87,7 +93,7 @@ def look(here: Instance, record: Record | None, engine: Engine) -> SandboxStatus
     nodes = slurm_nodes(here, engine) if any(container.role == "ctl" for container in alive) else ()
     profile = here.profile_file if here.profile_file.is_file() else None
     complete = record is not None and profile is not None and len(alive) == len(found)
-    up = complete and bool(nodes) and all(node.state in READY for node in nodes)
+    up = complete and bool(nodes) and all(node.ready for node in nodes)
     return SandboxStatus(
         instance=here.id,
         state="up" if up else "partial" if found else "absent",
@@ -102,21 +108,25 @@ def look(here: Instance, record: Record | None, engine: Engine) -> SandboxStatus
 
 def containers(here: Instance, engine: Engine) -> tuple[ContainerStatus, ...]:
     """The instance's containers. "Running" is not taken on trust: after a reboot podman still says it."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return tuple(pool.map(lambda one: _if_alive(engine, one), listed(here, engine)))
+
+
+def listed(here: Instance, engine: Engine) -> list[ContainerStatus]:
+    """The instance's containers with the engine's word for their state."""
     names = holdings.names(here, engine, "container")
     if not names:
-        return ()
+        return []
     lines = engine.lines("inspect", "--format={{.Name}} {{.State.Status}}", *names)
-    listed = [(name.lstrip("/"), state) for name, state in (line.split() for line in lines)]
+    found = [(name.lstrip("/"), state) for name, state in (line.split() for line in lines)]
+    role = len(here.name(""))
+    return [ContainerStatus(name=name, role=name[role:], state=state) for name, state in found]
 
-    def state_of(entry: tuple[str, str]) -> ContainerStatus:
-        name, state = entry
-        role = name.removeprefix(here.name(""))
-        if state == "running" and engine.call("exec", name, "/bin/true").returncode:
-            state = "dead"
-        return ContainerStatus(name=name, role=role, state=state)
 
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        return tuple(pool.map(state_of, listed))
+def _if_alive(engine: Engine, container: ContainerStatus) -> ContainerStatus:
+    if container.state == "running" and engine.call("exec", container.name, "/bin/true").returncode:
+        return replace(container, state="dead")
+    return container
 
 
 def made_from(here: Instance, engine: Engine, fingerprint: str) -> set[str]:

@@ -42,7 +42,7 @@ def up(*, site: str = "default", engine: str | None = None, say: Say) -> Sandbox
         if record is None:
             chosen = engines.probe(chosen, images.node)
             engines.probe_namespaces(chosen, images.node)
-        record = _recorded(here, chosen, site, record)
+        record = _recorded(here, chosen, record)
         secrets = _keys(here, description)
 
         def planned(record: Record) -> Plan:
@@ -86,24 +86,23 @@ def _is_running(here: Instance, engine: Engine, seen: SandboxStatus, wanted: Pla
     """Whether everything lives, takes jobs, and is what this version would start."""
     names = {container.name for container in wanted.containers}
     alive = {container.name for container in seen.containers if container.state == "running"}
-    nodes = bool(seen.nodes) and all(node.state in report.READY for node in seen.nodes)
+    nodes = bool(seen.nodes) and all(node.ready for node in seen.nodes)
     return alive == names and nodes and report.made_from(here, engine, wanted.fingerprint) == names
 
 
-def _recorded(here: Instance, engine: Engine, site: str, record: Record | None) -> Record:
+def _recorded(here: Instance, engine: Engine, record: Record | None) -> Record:
     """The record with network and ports, chosen at the first `up` and kept from then on."""
     if record is None:
         ports = instance.free_ports(2)
         record = Record(
             engine=engine.kind,
-            site=site,
             subnet="",
             ssh_port=ports[0],
             registry_port=ports[1],
             runtime=engine.runtime,
             ulimits=engine.ulimits,
         )
-    record = replace(record, site=site, subnet=_network(here, engine, record.subnet))
+    record = replace(record, subnet=_network(here, engine, record.subnet))
     instance.save(here, record)
     return record
 

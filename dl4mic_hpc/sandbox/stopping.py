@@ -32,7 +32,7 @@ class SandboxRemoved:
     images_left: tuple[ImageStatus, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The documented shape of `sandbox down --json` (docs/reference/sandbox.md)."""
+        """The documented shape of `sandbox down --json` (docs/reference/json.md)."""
         return {"version": 1, **json.loads(json.dumps(asdict(self), default=str))}
 
 

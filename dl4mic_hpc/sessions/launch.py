@@ -225,6 +225,9 @@ def _check(facts: ClusterFacts, plan: LaunchPlan) -> None:
         raise probe.data_missing(plan.request.cluster_data, profile.name)
     if facts.refusal is not None:
         raise reasons.explain_refusal(facts.refusal, plan.job.resources, cluster=profile.name)
+    too_long = reasons.refuse_time(plan.job.resources, facts.time_limits)
+    if too_long is not None:
+        raise too_long
     if facts.image_there:
         return
     if plan.image.bundle is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from dl4mic_hpc import resources
@@ -13,7 +13,10 @@ from dl4mic_hpc.remote import Remote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFacts:
-    """The login node's answer. A `None` says that the question was not asked or could not be answered."""
+    """The login node's answer. A `None` says that the question was not asked or could not be answered.
+
+    `time_limits` by partition; the default partition's name ends with `*`, as sinfo prints it.
+    """
 
     slurm: str | None
     apptainer: str | None
@@ -25,6 +28,7 @@ class ClusterFacts:
     build_dir: PurePosixPath | None = None
     data_there: bool = True
     refusal: str | None = None
+    time_limits: dict[str, str] = field(default_factory=dict)
 
     def problems(self, profile: ClusterProfile) -> dict[str, Dl4micError]:
         """What makes a launch impossible, in the order in which a launch would meet it."""
@@ -98,6 +102,7 @@ def parse(text: str) -> ClusterFacts:
         build_dir=PurePosixPath(build_dir) if build.isdigit() else None,
         data_there=answers.get("data") != "absent",
         refusal=answers.get("test_said", "") if answers.get("test") == "refused" else None,
+        time_limits=dict(word.split("|", 1) for word in answers.get("limits", "").split() if "|" in word),
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from dl4mic_hpc.errors import Dl4micError, JobError, RemoteError
+from dl4mic_hpc.slurm import duration
 from dl4mic_hpc.slurm.answers import JobStatus
 from dl4mic_hpc.slurm.job import Resources
 
@@ -77,6 +79,31 @@ def explain_end(status: JobStatus, *, session_id: str, said: str = "") -> JobErr
     )
     detail = f": {said}" if said else ""
     return JobError(f"{sentence}{detail} (job {status.job_id})", hint=hint.format(id=session_id))
+
+
+def refuse_time(resources: Resources, limits: Mapping[str, str]) -> JobError | None:
+    """The error for a time limit above that of every partition asked for; many sites accept such a job and never start it.
+
+    `limits` by partition, the default one's name with a `*`, as sinfo prints them.
+    """
+    asked = duration.seconds(resources.time)
+    wanted = resources.partition or tuple(name for name in limits if name.endswith("*"))
+    known = {name.rstrip("*"): limit for name, limit in limits.items()}
+    allowed = [known[name.rstrip("*")] for name in wanted if name.rstrip("*") in known]
+    if not allowed or any(_allows(limit, asked) for limit in allowed):
+        return None
+    return JobError(
+        f"the time limit {resources.time} is longer than the partition allows ({', '.join(allowed)})",
+        hint=f"give a shorter --time, at most {allowed[0]}",
+    )
+
+
+def _allows(limit: str, asked: int | None) -> bool:
+    try:
+        most = duration.seconds(limit)
+    except ValueError:
+        return True
+    return most is None or (asked is not None and asked <= most)
 
 
 _REFUSED = (

@@ -84,7 +84,7 @@ class Tunnel:
         with self._lock:
             live = list(self._live)
         for pair in live:
-            pass
+            pair.abort()
         for pair in live:
             pair.join()
         for sock in (self._listener, self._wake, self._woken):

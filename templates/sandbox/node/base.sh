@@ -2,6 +2,7 @@
 # Debian trixie, minimal, from the mirror $1, as a tar on standard output. Needs root. For machines that
 # cannot pull the image from a registry; the same packages as Debian's own slim image, and as little else.
 set -eu
+PATH=$PATH:/usr/sbin:/sbin
 
 work=$(mktemp -d /var/tmp/dl4mic-base.XXXXXX)
 trap 'rm -rf --one-file-system "$work"' EXIT

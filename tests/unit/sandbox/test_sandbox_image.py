@@ -70,7 +70,7 @@ def test_a_base_that_can_be_pulled_is_pulled(fake: FakeEngine) -> None:
 def test_no_base_and_no_debootstrap(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.answers("inspect", code=1)
     fake.answers("pull", err="no such host", code=125)
-    monkeypatch.setenv("PATH", str(fake.folder))
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     with pytest.raises(SandboxError, match=r"cannot be pulled \(no such host\), and debootstrap") as caught:
         ensure()
     assert "apt-get install debootstrap" in caught.value.hint

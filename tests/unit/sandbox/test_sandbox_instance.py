@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import stat
-from dataclasses import replace
+from dataclasses import asdict, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from dl4mic_hpc.sandbox.instance import Record
 
 RECORD = Record(
     engine="podman",
-    site="default",
     subnet="10.1.2.0/24",
     ssh_port=2201,
     registry_port=2202,
@@ -66,6 +66,13 @@ def test_the_record_survives() -> None:
     assert instance.load(here) == RECORD
     instance.save(here, replace(RECORD, ssh_port=7))
     assert instance.load(here) == replace(RECORD, ssh_port=7)
+
+
+def test_a_record_of_another_release_keeps_what_is_known() -> None:
+    here = instance.current()
+    values = {"version": 1, "colour": "blue", **asdict(RECORD)}
+    instance.write_private(here.record_file, json.dumps(values))
+    assert instance.load(here) == RECORD
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dl4mic_hpc.sandbox.instance import Record
 from dl4mic_hpc.sandbox.machine import Machine
 from dl4mic_hpc.sandbox.plan import Plan
 
-RECORD = Record(engine="podman", site="default", subnet="10.1.2.0/24", ssh_port=2201, registry_port=2202)
+RECORD = Record(engine="podman", subnet="10.1.2.0/24", ssh_port=2201, registry_port=2202)
 SITE = site.load("default")
 
 

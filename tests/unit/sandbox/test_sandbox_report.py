@@ -12,7 +12,7 @@ from dl4mic_hpc import sandbox
 from dl4mic_hpc.sandbox import instance, keys, report
 from dl4mic_hpc.sandbox.instance import Record
 
-RECORD = Record(engine="podman", site="default", subnet="10.1.2.0/24", ssh_port=2201, registry_port=2202)
+RECORD = Record(engine="podman", subnet="10.1.2.0/24", ssh_port=2201, registry_port=2202)
 HOSTS = ("ctl", "gpu01", "gpu02", "login", "registry")
 
 pytestmark = pytest.mark.posix
@@ -131,6 +131,11 @@ def test_purge_leaves_what_another_sandbox_uses(fake: FakeEngine) -> None:
     assert ["rmi", "localhost/dl4mic-base:trixie"] not in fake.calls
 
 
-def test_ready_are_the_states_that_take_jobs() -> None:
-    assert "idle" in report.READY
-    assert not {"down", "down*", "drained", "unknown*", "idle*"} & set(report.READY)
+TAKES_JOBS = dict.fromkeys(("idle", "mixed", "mixed-", "planned", "completing"), True)
+TAKES_NONE = dict.fromkeys(("idle*", "down", "down*", "drained", "unknown"), False)
+
+
+@pytest.mark.parametrize(("state", "ready"), [*TAKES_JOBS.items(), *TAKES_NONE.items()])
+def test_which_states_take_jobs(state: str, ready: bool) -> None:
+    """A node that backfill has plans for must not be taken for a broken one: its jobs would be ended."""
+    assert report.NodeStatus(name="gpu01", gpus="", state=state).ready is ready

@@ -15,7 +15,7 @@ from dl4mic_hpc.sandbox import instance, starting
 from dl4mic_hpc.sandbox.engine import Engine
 from dl4mic_hpc.sandbox.instance import Record
 
-RECORD = Record(engine="podman", site="default", subnet="10.1.2.0/24", ssh_port=2201, registry_port=2202)
+RECORD = Record(engine="podman", subnet="10.1.2.0/24", ssh_port=2201, registry_port=2202)
 ENGINE = Engine(kind="podman", prefix=("podman",))
 
 

@@ -5,7 +5,8 @@ import pytest
 from dl4mic_hpc.errors import JobError, RemoteError
 from dl4mic_hpc.slurm.answers import JobStatus
 from dl4mic_hpc.slurm.job import GpuRequest, Resources
-from dl4mic_hpc.slurm.reasons import explain_end, explain_pending, explain_refusal
+from dl4mic_hpc.slurm.duration import seconds
+from dl4mic_hpc.slurm.reasons import explain_end, explain_pending, explain_refusal, refuse_time
 
 ASKED = Resources(
     time="60",
@@ -78,3 +79,38 @@ def test_how_a_job_ended(state: str, words: str):
     problem = explain_end(JobStatus(job_id=5, state=state), session_id="bcdfgh", said="")
     assert words in problem.message
     assert "{" not in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("90", 5400),
+        ("90:30", 5430),
+        ("1:30:00", 5400),
+        ("1-12", 129600),
+        ("1-00:00:00", 86400),
+        ("infinite", None),
+    ],
+)
+def test_time_limits_are_read_as_slurm_reads_them(text: str, number: int | None):
+    assert seconds(text) == number
+
+
+LIMITS = {"gpu*": "1-00:00:00", "short": "30:00", "long": "infinite", "odd": "n/a"}
+
+
+@pytest.mark.parametrize(
+    ("time", "partition", "refused"),
+    [
+        ("24:00:00", (), False),
+        ("24:00:01", (), True),
+        ("31", ("short",), True),
+        ("31", ("short", "gpu"), False),
+        ("9-00", ("long",), False),
+        ("9-00", ("odd",), False),
+        ("9-00", ("unheard",), False),
+    ],
+)
+def test_a_time_that_no_partition_allows_is_refused(time: str, partition: tuple[str, ...], refused: bool):
+    asked = Resources(time=time, mem="4G", cpus=2, gpus=GpuRequest(count=1), partition=partition)
+    assert (refuse_time(asked, LIMITS) is not None) is refused
