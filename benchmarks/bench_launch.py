@@ -111,8 +111,13 @@ async def main() -> None:
             (folder / "config" / "known_hosts").write_text(known.replace(f":{profile.port} ", f":{port} "))
             our_env = os.environ | {"DL4MIC_HPC_HOME": name}
             their_env = os.environ | {
-                "FOLDER": name, "KEY": str(profile.identity_file), "PORT": str(port), "WORK": work, "IMAGE": image, "LOCAL": "28888",
-            }  # fmt: skip
+                "FOLDER": name,
+                "KEY": str(profile.identity_file),
+                "PORT": str(port),
+                "WORK": work,
+                "IMAGE": image,
+                "LOCAL": "28888",
+            }
             for _ in range(RUNS):
                 took, said = await asyncio.to_thread(seconds, [*launch, "--cluster", "sandbox"], our_env)
                 ours.append(took)

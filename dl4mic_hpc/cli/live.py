@@ -48,7 +48,16 @@ def launch(plan: LaunchPlan, *, browser: bool, detach: bool, until_ready: bool, 
             _submitted(session, as_json=as_json)
             return
         steps.note("from here on this computer may be closed; `dl4mic-hpc attach` opens the session again")
-        _open(connection, session, local, steps, browser=browser, until_ready=until_ready, as_json=as_json)
+        _open(
+            profile,
+            connection,
+            session,
+            local,
+            steps,
+            browser=browser,
+            until_ready=until_ready,
+            as_json=as_json,
+        )
 
 
 def attach(
@@ -78,7 +87,7 @@ def attach(
         session = listing.find(connection, profile, session_id)
         local = given or stack.enter_context(_same_port(session.local_port))
         _open(
-            connection, session, local, steps,
+            profile, connection, session, local, steps,
             browser=browser, until_ready=until_ready, as_json=as_json, show_token=show_token,
         )  # fmt: skip
 
@@ -94,6 +103,7 @@ def _same_port(port: int | None) -> socket.socket:
 
 
 def _open(
+    profile: ClusterProfile,
     connection: Connection,
     session: Session,
     local: socket.socket,
@@ -111,7 +121,7 @@ def _open(
 
     with _signals_interrupt(), contextlib.ExitStack() as stack:
         try:
-            early = stack.enter_context(attach.EarlyRoute(connection, session, steps))
+            early = stack.enter_context(attach.EarlyRoute(connection, session, steps, kind=profile.route))
             steps.say("waiting for the job to start")
             endpoint = watch.wait_until_ready(connection, session, early)
             here = stack.enter_context(attach.attached(session, endpoint, early, local, steps))

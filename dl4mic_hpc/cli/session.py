@@ -120,7 +120,7 @@ def logs(
     """Print what the session's job and JupyterLab have said."""
     from dl4mic_hpc.sessions import logs as session_logs
 
-    with _found(session, cluster) as (connection, found):
+    with _found(session, cluster) as (_, connection, found):
         for chunk in session_logs.read(connection, found, follow=follow):
             console.answer_raw(chunk)
 
@@ -136,7 +136,7 @@ def results(
     """Bring the results home; the session goes on."""
     from dl4mic_hpc.sessions import stop as stopping
 
-    with _found(session, cluster) as (connection, found), console.Steps() as steps:
+    with _found(session, cluster) as (_, connection, found), console.Steps() as steps:
         summary, folder = stopping.bring_home(
             connection, found, steps, console.Bar(steps), results=output.absolute() if output else None
         )
@@ -157,9 +157,14 @@ def stop(
     """
     from dl4mic_hpc.sessions import stop as stopping
 
-    with _found(session, cluster) as (connection, found), console.Steps() as steps:
+    with _found(session, cluster) as (profile, connection, found), console.Steps() as steps:
         done = stopping.stop(
-            connection, found, steps, console.Bar(steps), results=output.absolute() if output else None
+            connection,
+            found,
+            steps,
+            console.Bar(steps),
+            kind=profile.route,
+            results=output.absolute() if output else None,
         )
     if done.results is None or done.folder is None:
         if as_json:
@@ -203,14 +208,14 @@ def _tell_results(
 
 
 @contextlib.contextmanager
-def _found(session: str | None, cluster: str | None) -> Iterator[tuple[Connection, Session]]:
+def _found(session: str | None, cluster: str | None) -> Iterator[tuple[ClusterProfile, Connection, Session]]:
     """The session, over an open connection to its cluster."""
     from dl4mic_hpc import ssh
     from dl4mic_hpc.sessions import listing
 
     profile, session_id = _locate(session, cluster)
     with ssh.connect(profile, ask=TerminalAsker()) as connection:
-        yield connection, listing.find(connection, profile, session_id)
+        yield profile, connection, listing.find(connection, profile, session_id)
 
 
 def _locate(session: str | None, cluster: str | None) -> tuple[ClusterProfile, str]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 from dl4mic_hpc.remote import Remote
 from dl4mic_hpc.sessions import jupyter
@@ -16,14 +17,18 @@ from dl4mic_hpc.sessions.watch import Teller, look
 from dl4mic_hpc.ssh import Connection, Route, Tunnel
 
 
+RouteKind = Literal["auto", "hop", "step"]
+
+
 class EarlyRoute:
     """A watcher that opens the way to the compute node as soon as the job is there.
 
     JupyterLab needs seconds to start; the SSH handshakes of the route are done by then.
     """
 
-    def __init__(self, connection: Connection, session: Session, teller: Teller) -> None:
+    def __init__(self, connection: Connection, session: Session, teller: Teller, *, kind: RouteKind) -> None:
         self._connection = connection
+        self._kind: RouteKind = kind
         self._session = session
         self._teller = teller
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="route")
@@ -55,7 +60,7 @@ class EarlyRoute:
     def _open(self, node: str) -> Route:
         assert self._session.job_id is not None
         return self._connection.open_route(
-            "auto",
+            self._kind,
             node=node,
             job_id=self._session.job_id,
             session_dir=self._session.session_dir,

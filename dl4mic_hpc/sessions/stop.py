@@ -11,6 +11,7 @@ from dl4mic_hpc import transfer
 from dl4mic_hpc.errors import Dl4micError, RemoteError, SessionGoneError, TransferError
 from dl4mic_hpc.remote import Remote
 from dl4mic_hpc.sessions import jupyter, store
+from dl4mic_hpc.sessions.attach import RouteKind
 from dl4mic_hpc.sessions.session import JupyterEndpoint, Session
 from dl4mic_hpc.sessions.watch import Teller, job_states, look
 from dl4mic_hpc.ssh import Connection, Tunnel
@@ -36,6 +37,7 @@ def stop(
     teller: Teller,
     progress: transfer.Progress,
     *,
+    kind: RouteKind,
     results: Path | None = None,
 ) -> Stopped:
     """Ends the session and brings its results home. Safe to repeat: what is over already stays so."""
@@ -48,7 +50,7 @@ def stop(
     if not was_over:
         if seen.endpoint:
             teller.say("asking JupyterLab to shut down")
-            gently = _shut_down(connection, session, seen.endpoint, teller)
+            gently = _shut_down(connection, session, seen.endpoint, teller, kind)
         if not gently:
             cancel(connection, session, teller)
     if session.job_id is None:
@@ -66,13 +68,15 @@ def _clear_away(remote: Remote, session: Session, teller: Teller) -> Stopped:
     return Stopped(session=session, gently=False, was_over=True, results=None, folder=None)
 
 
-def _shut_down(connection: Connection, session: Session, endpoint: JupyterEndpoint, teller: Teller) -> bool:
+def _shut_down(
+    connection: Connection, session: Session, endpoint: JupyterEndpoint, teller: Teller, kind: RouteKind
+) -> bool:
     """Whether JupyterLab agreed and the job is over soon after."""
     assert session.job_id is not None
     try:
         with (
             connection.open_route(
-                "auto",
+                kind,
                 node=endpoint.node,
                 job_id=session.job_id,
                 session_dir=session.session_dir,

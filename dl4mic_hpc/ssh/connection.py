@@ -120,7 +120,12 @@ class Connection:
         session_dir: PurePosixPath,
         say: Callable[[str], None],
     ) -> Route:
-        """A way to the TCP ports of `node`, on which the job runs; see `routes.open_route`."""
+        """A way to the TCP ports of `node`, on which the job runs; see `routes.open_route`.
+
+        "auto" is whatever the profile's key `route` says.
+        """
+        if route == "auto":
+            route = self._way.route
         return routes.open_route(
             self.start, self._way, route, node=node, job_id=job_id, session_dir=session_dir, say=say
         )

@@ -185,6 +185,9 @@ class Process:
         if self._channel.status_event.is_set() and self._channel.exit_status >= 0:
             return
         transport = self._channel.get_transport()
+        if self._channel.closed:
+            # Killed by a signal, or cut off? A dying transport closes its channels before it says that it is dead.
+            transport.join(timeout=0.5)
         if not transport.is_active():
             with self._mapped():
                 raise transport.get_exception() or EOFError

@@ -69,7 +69,7 @@ class ProxyCommand:
             while data := stream.read(_CHUNK):
                 self._inner.sendall(data)
         with contextlib.suppress(OSError):
-            pass
+            self._inner.shutdown(socket.SHUT_WR)
 
     def _listen(self) -> None:
         stream = _open(self._process.stderr)

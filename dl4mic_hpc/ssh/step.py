@@ -43,7 +43,7 @@ for kind in ed25519 ecdsa; do
   ssh-keygen -q -t "$kind" -N '' -C '' -f "$folder/key" </dev/null >/dev/null 2>&1 && break
 done
 public=$(cat "$folder/key.pub") || exit {_NO_KEY}
-printf '%s\\n' "restrict,port-forwarding $2" > "$folder/authorized_keys"
+printf '%s\\n' "$2" > "$folder/authorized_keys"
 cat > "$folder/config" <<END
 HostKey /proc/$$/fd/7
 AuthorizedKeysFile /proc/$$/fd/8

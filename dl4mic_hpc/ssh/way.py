@@ -39,10 +39,14 @@ class TrustedKey:
 
 
 class Way:
-    """Opens servers one behind the other and closes them all. `hop` is the last one that was logged in to."""
+    """Opens servers one behind the other and closes them all.
+
+    `hop` is the last one that was logged in to, `route` what the profile says about the way beyond it.
+    """
 
     def __init__(self, profile: ClusterProfile, *, ask: Asker, replace: bool = False) -> None:
         self.cluster = profile.name
+        self.route = profile.route
         self.credentials = Credentials()
         self.trusted: list[TrustedKey] = []
         self.hop: Hop | None = None

@@ -48,7 +48,8 @@ def recipe(tmp_path: Path) -> Callable[[str], Path]:
         (folder / "requirements.txt").write_text("")
         (folder / "Dockerfile").write_text(dockerfile)
         (folder / "Tiny.ipynb").write_text(
-            '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+            '{"cells": [{"cell_type": "code", "id": "a", "source": "1 + 1", "metadata": {}, "outputs": [], '
+            '"execution_count": null}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
         )
         return folder / "configuration.yaml"
 
@@ -84,9 +85,9 @@ def test_the_build_environment_is_used_and_leaves_no_trace(
         told = cluster.inside("login", "apptainer", "inspect", "--all", image, user="ada")
         assert CANARY not in told and "debian" in told
         assert cluster.inside("login", "sh", "-c", f"grep -c {CANARY} {image} || true").strip() == "0"
-        # Nothing is left on the node, and no half-built image.
+        # Nothing is left on the nodes, and no half-built image.
         for node in ("gpu01", "gpu02"):
-            assert cluster.inside(node, "sh", "-c", "ls -d /tmp/dl4mic* 2> /dev/null || true") == ""
+            assert cluster.inside(node, "sh", "-c", "ls -d /tmp/dl4mic-build* 2> /dev/null || true") == ""
         listed = cluster.inside("login", "ls", "/work/ada/tiny/images").split()
         assert sorted(PurePosixPath(name).suffix for name in listed) == [".json", ".sif"]
     finally:

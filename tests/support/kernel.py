@@ -26,7 +26,8 @@ def colab_notebook(*sources: str, **metadata: object) -> bytes:
         if source.startswith("# "):
             cells.append({"cell_type": "markdown", "metadata": {}, "source": source})
         else:
-            code = {"outputs": [], "execution_count": None, "metadata": {"cellView": "form", "id": "x"}}
+            code: dict[str, object] = {"outputs": [], "execution_count": None}
+            code["metadata"] = {"cellView": "form", "id": "x"}
             cells.append({"cell_type": "code", "source": source.splitlines(True), **code})
     return json.dumps({"nbformat": 4, "nbformat_minor": 0, "metadata": metadata, "cells": cells}).encode()
 

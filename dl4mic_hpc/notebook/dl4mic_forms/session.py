@@ -57,7 +57,7 @@ def _parsed(source: str) -> Form:
 
 def _program(line: str, source: str) -> str:
     """What is run. A comment stands where the magic stood, so that line numbers agree with the cell's."""
-    return source if source.startswith("%%") else "# {} {}\n{}".format(MAGIC.lstrip("%"), line, source)
+    return source if source.startswith("%%") else f"# {MAGIC[2:]} {line}\n{source}"
 
 
 def _on_main_thread(shell: Any, call: Callable[[], None]) -> None:

@@ -6,12 +6,12 @@ from dl4mic_hpc.sandbox import machine
 
 LISTING = """\
 :env:.default-timeout='180'
-:env:.find-links='/opt/wheels'
+:env:.find-links='/srv/wheels'
 global.cert='/etc/ssl/certs/ca-certificates.crt'
 global.default-timeout='15'
-global.extra-index-url='file:///opt/simple https://pkgs.example/simple'
+global.extra-index-url='file:///srv/simple https://pkgs.example/simple'
 global.index-url='https://mirror.example/simple'
-global.find-links='/opt/wheels'
+global.find-links='/srv/wheels'
 install.user='true'
 """
 
@@ -25,7 +25,7 @@ def test_pip_settings_leave_local_folders_and_other_keys_out() -> None:
 
 
 def test_an_index_in_a_folder_is_no_index_at_all() -> None:
-    assert machine.pip_settings("global.index-url='file:///opt/simple'\n") == {}
+    assert machine.pip_settings("global.index-url='file:///srv/simple'\n") == {}
     assert machine.pip_configuration({}) == ""
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from dl4mic_hpc.errors import JobError, RemoteError
 from dl4mic_hpc.slurm.answers import JobStatus
-from dl4mic_hpc.slurm.job import GpuRequest, Resources
 from dl4mic_hpc.slurm.duration import seconds
+from dl4mic_hpc.slurm.job import GpuRequest, Resources
 from dl4mic_hpc.slurm.reasons import explain_end, explain_pending, explain_refusal, refuse_time
 
 ASKED = Resources(

@@ -108,6 +108,15 @@ def test_the_hop_is_taken_where_it_works(
     assert not (login.home / "srun.argv").exists()
 
 
+def test_the_profile_may_pin_a_route(
+    login: Sshd, node: Sshd, user_key: tuple[Path, str], person: Person, said: list[str]
+) -> None:
+    profile = login.profile(identity_file=user_key[0], route="step")
+    with connect(profile, ask=person) as connection, open_route(connection, "auto", said) as route:
+        assert (route.name, route.reason) == ("step", "it is pinned in the profile")
+    assert not node.log.exists()
+
+
 def test_the_step_works_without_the_nodes_own_server(
     cluster: Connection, node: Sshd, login: Sshd, temporary: Path, said: list[str]
 ) -> None:

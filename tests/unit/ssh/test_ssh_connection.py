@@ -136,6 +136,17 @@ def test_files_are_written_and_read(connection: Connection, tmp_path: Path) -> N
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_file_is_private_from_its_first_byte(server: Sshd, connection: Connection) -> None:
+    tools = server.home / "tools"
+    tools.mkdir()
+    (tools / "chmod").write_text(f'#!/bin/sh\nls -l "$2" > {server.home}/seen\nexec /bin/chmod "$@"\n')
+    (tools / "chmod").chmod(0o700)
+    (server.home / ".bash_profile").write_text(f"umask 022\nexport PATH={tools}:$PATH\n")
+    connection.put(PurePosixPath(server.home / "file"), b"x", mode=0o640)
+    assert (server.home / "seen").read_text().startswith("-rw------- ")
+    assert (server.home / "file").stat().st_mode & 0o777 == 0o640
+
+
 def test_a_file_that_is_not_there(connection: Connection, tmp_path: Path) -> None:
     assert connection.get(PurePosixPath(tmp_path / "none")) is None
     with pytest.raises(RemoteError, match="Is a directory"):
@@ -185,6 +196,23 @@ def test_a_lost_connection_is_told_as_one(server: Sshd, connection: Connection) 
     with pytest.raises(SshError, match="closed the connection") as caught:
         connection.run("true")
     assert "jobs on the cluster go on" in caught.value.hint
+
+
+def test_a_connection_that_is_lost_after_the_output_is_no_end_of_the_command(
+    server: Sshd, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connection.start("sh", "-c", "exec >&- 2>&-; exec sleep 60") as process:
+        assert process.read() == b""
+        ended = process._channel.status_event
+        wait = ended.wait
+
+        def wait_for_exit_code(timeout: float | None) -> bool:
+            server.hang_up()
+            return wait(timeout)
+
+        monkeypatch.setattr(ended, "wait", wait_for_exit_code)
+        with pytest.raises(SshError, match="closed the connection"):
+            process.finish(timeout=10)
 
 
 def test_fewer_sessions_than_commands(

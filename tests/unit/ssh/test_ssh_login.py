@@ -226,6 +226,21 @@ def test_a_key_and_then_a_password_of_a_real_server(
     assert log_in(both.profile(), person) == "in\n"
 
 
+def test_a_wrong_answer_to_a_dialogue_is_not_asked_for_again_as_a_password(person: Person) -> None:
+    class Both(Rules):
+        stages = ("keyboard-interactive",)
+        also_listed = ("password",)
+        rounds = (("", "", ("Password: ",)),)
+        answers = (("right",),)
+
+    with Server(Both) as server:
+        know(server.known_line)
+        person.answers = ["wrong"] * 9
+        with pytest.raises(SshError, match="tried: your answers to its questions"):
+            log_in(server.profile(), person)
+        assert person.prompts == ["Password: "] * 3
+
+
 def test_a_dialogue_that_asks_nothing_does_not_stand_in_the_way(person: Person) -> None:
     class Both(Rules):
         stages = ("password",)

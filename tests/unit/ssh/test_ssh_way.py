@@ -127,11 +127,9 @@ def test_a_proxy_command(server: Sshd, user_key: tuple[Path, str], person: Perso
 
 def test_a_proxy_command_that_fails(server: Sshd, person: Person) -> None:
     configure("Host uni\n  HostName 127.0.0.1\n  ProxyCommand echo no such proxy >&2; exit 1\n")
-    with (
-        pytest.raises(SshError, match="ProxyCommand says: no such proxy"),
-        connect(server.profile(host="uni"), ask=person),
-    ):
+    with pytest.raises(SshError) as caught, connect(server.profile(host="uni"), ask=person):
         pass
+    assert caught.value.message.endswith("or hung up before it said so (ProxyCommand says: no such proxy)")
 
 
 # ---- Host keys -------------------------------------------------------------------------------------------------------
