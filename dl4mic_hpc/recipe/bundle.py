@@ -101,6 +101,29 @@ def convert(
     )
 
 
+def convert_environment(
+    dockerfile: Path,
+    *,
+    context: Path,
+    offered: Mapping[str, str],
+    base_reference: Callable[[str], str] = str,
+) -> Bundle:
+    """The bundle of what a notebook runs in: the stage `environment` where there is one, else the whole recipe.
+
+    offered: build arguments that every notebook's recipe may use; those that it has no ARG for are left out.
+    """
+    name, data = _read(dockerfile)
+    parsed = parse(data, name=name)
+    declared = stages.arguments_of(parsed)
+    return convert(
+        dockerfile,
+        context=context,
+        build_args={key: value for key, value in offered.items() if key in declared},
+        target=ENVIRONMENT_STAGE if ENVIRONMENT_STAGE in stages.names_of(parsed) else None,
+        base_reference=base_reference,
+    )
+
+
 def _read(dockerfile: Path | str) -> tuple[str, bytes]:
     if isinstance(dockerfile, str):
         return "Dockerfile", dockerfile.encode("utf-8", "surrogateescape")

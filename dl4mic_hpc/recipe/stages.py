@@ -30,6 +30,22 @@ class Stage:
     instructions: tuple[Instruction, ...]
 
 
+def arguments_of(dockerfile: Dockerfile) -> frozenset[str]:
+    """The names of all its ARGs."""
+    return frozenset(
+        word.partition("=")[0]
+        for instruction in dockerfile.instructions
+        if instruction.keyword == "ARG"
+        for word in arguments.quoted_words(instruction.arguments, escape=dockerfile.escape)
+    )
+
+
+def names_of(dockerfile: Dockerfile) -> frozenset[str]:
+    """The names of all its stages, in small letters."""
+    parts = (arguments.words(each.arguments) for each in dockerfile.instructions if each.keyword == "FROM")
+    return frozenset(words[2].lower() for words in parts if len(words) == 3)
+
+
 class Scope:
     """The ARGs before FROM, and the build arguments given from outside, which win over every default.
 
@@ -39,11 +55,7 @@ class Scope:
     def __init__(self, dockerfile: Dockerfile, build_args: Mapping[str, str]) -> None:
         self.dockerfile, self.given = dockerfile, build_args
         self.values: dict[str, str] = {}
-        declared = set()
-        for instruction in dockerfile.instructions:
-            if instruction.keyword == "ARG":
-                words = arguments.quoted_words(instruction.arguments, escape=dockerfile.escape)
-                declared |= {word.partition("=")[0] for word in words}
+        declared = arguments_of(dockerfile)
         for name, value in sorted(build_args.items()):
             if name not in declared:
                 hint = perhaps_you_meant(name, declared)

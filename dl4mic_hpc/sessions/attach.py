@@ -16,7 +16,6 @@ from dl4mic_hpc.sessions.session import JupyterEndpoint, Session
 from dl4mic_hpc.sessions.watch import Teller, look
 from dl4mic_hpc.ssh import Connection, Route, Tunnel
 
-
 RouteKind = Literal["auto", "hop", "step"]
 
 

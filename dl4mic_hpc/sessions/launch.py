@@ -87,11 +87,10 @@ def plan_launch(request: LaunchRequest) -> LaunchPlan:
     )
     if request.image in ("auto", "build"):
         with spec.recipe_context() as context:
-            bundle = recipe_bundle.convert(
+            bundle = recipe_bundle.convert_environment(
                 context / "Dockerfile",
                 context=context,
-                build_args=spec.build_args(),
-                target=recipe_bundle.ENVIRONMENT_STAGE,
+                offered=spec.build_args(),
                 base_reference=lambda reference: _mirrored(reference, profile),
             )
         image = ensure.plan(profile, name=spec.id, bundle=bundle)

@@ -11,7 +11,6 @@ import fnmatch
 import getpass
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,6 +106,8 @@ def _hop(target: _Target, options: dict[str, object]) -> Hop:
 
     host = text("hostname") or target.host
     port = target.port or _number(text("port") or "22", "Port")
+    if not 0 < port < 65536:
+        raise SshError(f"{host} cannot have the port {port}", hint=f"edit {_user_file()}")
     listed = options.get("identityfile")
     named = [str(path) for path in listed] if isinstance(listed, list) else []
     if target.identity_file:
@@ -139,9 +140,14 @@ def _files(listed: str | None, *default: Path) -> Iterator[Path]:
     if listed is None:
         yield from default
         return
-    for name in shlex.split(listed, posix=os.name == "posix"):
+    for name in _words(listed):
         if name.lower() != "none":
-            yield Path(name.strip('"')).expanduser()
+            yield Path(name).expanduser()
+
+
+def _words(value: str) -> list[str]:
+    """The words of a setting; a word with blanks stands in double quotes, and a backslash is a character."""
+    return [word.strip('"') for word in re.findall(r'"[^"]*"|[^\s"]+', value)]
 
 
 def _number(text: str, key: str) -> int:
@@ -222,8 +228,8 @@ def _flatten(path: Path, alias: str, *, folder: Path, block: str, depth: int) ->
 
 
 def _included(value: str, folder: Path) -> Iterator[Path]:
-    for name in shlex.split(value, posix=os.name == "posix"):
-        pattern = Path(name.strip('"')).expanduser()
+    for name in _words(value):
+        pattern = Path(name).expanduser()
         base = Path(pattern.anchor) if pattern.is_absolute() else folder
         relative = pattern.relative_to(base) if pattern.is_absolute() else pattern
         yield from sorted(base.glob(str(relative)))
@@ -239,14 +245,14 @@ def _applies(block: str, alias: str, *, where: str) -> bool:
             f"{where}: this file of Host and Match blocks is included by 'Match {value}', which is not understood",
             hint="move that Include to the top of the SSH configuration",
         )
-    patterns = shlex.split(value)
+    patterns = _words(value)
     if any(fnmatch.fnmatch(alias, pattern[1:]) for pattern in patterns if pattern.startswith("!")):
         return False
     return any(fnmatch.fnmatch(alias, pattern) for pattern in patterns)
 
 
 def _match(value: str, where: str) -> str:
-    words = shlex.split(value)
+    words = _words(value)
     criteria = [word.lstrip("!").lower() for word in words]
     if criteria in (["final", "all"], ["canonical", "all"]):
         return f"Match {words[0]}"

@@ -149,8 +149,8 @@ def test_a_step_leaves_nothing_on_the_node(
         processes = connection.run(*look, "pgrep -u ada -a sshd").stdout
         assert "sshd" in processes
         assert connection.run(*files).stdout == ""
-    wait = "while grep -z -l -e /proc/.*/fd/9 /proc/[0-9]*/cmdline 2> /dev/null; do sleep 0.1; done"
-    assert connection.run(*look, wait, timeout=60).exit_code == 0
+    wait = 'while pgrep -u ada -f "$0"; do sleep 0.1; done'
+    assert connection.run(*look, wait, "sshd -i -e -f /proc/[0-9]*/fd/9", timeout=60).exit_code == 0
 
 
 def test_a_step_needs_a_running_job(connection: Connection, folder: PurePosixPath) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -249,11 +250,12 @@ def test_json_of_ps() -> None:
 
 @pytest.mark.parametrize("state", [None, "ended"])
 def test_json_of_results_and_stop(capsys: pytest.CaptureFixture[str], state: str | None) -> None:
-    from dl4mic_hpc.transfer import Summary
+    from dl4mic_hpc.transfer import Skipped, Summary
 
+    summary = Summary(skipped=(Skipped(path=PurePosixPath("latest"), reason="a link"),))
     told = of_the_program(
         capsys,
-        lambda: session_commands._tell_results(SESSION, Summary(), Path("here"), as_json=True, state=state),
+        lambda: session_commands._tell_results(SESSION, summary, Path("here"), as_json=True, state=state),
     )
     assert shape(told) == shape(documented("stop" if state else "results"))
 
@@ -324,3 +326,25 @@ def test_what_the_job_writes_is_documented_field_by_field() -> None:
         written = next(line for line in script.splitlines() if "exit_code" in line and "printf" in line)
         keys = re.findall(r'"(\w+)": ', written)
         assert re.findall(r"`(\w+)`", said[f"`exit.json` of a {title}"]) == keys
+
+
+# ---- Messages --------------------------------------------------------------------------------------------------------
+
+
+def what_the_program_says() -> list[str]:
+    """Every piece of text in the code, and the templates."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "dl4mic_hpc").rglob("*.py")]
+    said = [node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    templates = [path.read_text(encoding="utf-8") for path in (ROOT / "templates").glob("*.j2")]
+    return [text for text in said if isinstance(text, str)] + templates
+
+
+def test_the_messages_that_are_explained_are_the_programs() -> None:
+    """Users look for the words that they see; a word here that nobody sees helps nobody."""
+    said = what_the_program_says()
+    page = (DOCS / "how-to" / "when-it-fails.md").read_text(encoding="utf-8")
+    messages = [message for row in rows(page) for message in re.findall(r"`([^`]+)`", row[0])]
+    assert len(messages) > 30
+    for message in messages:
+        for piece in (piece.strip() for piece in message.split("…")):
+            assert any(piece in text for text in said), f"the program never says '{piece}' ({message})"

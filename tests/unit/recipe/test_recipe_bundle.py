@@ -10,7 +10,7 @@ import pytest
 from support.apptainer_reader import read
 
 from dl4mic_hpc.errors import RecipeError
-from dl4mic_hpc.recipe.bundle import Bundle, convert
+from dl4mic_hpc.recipe.bundle import Bundle, convert, convert_environment
 
 TEXT = """\
 ARG TAG=1
@@ -177,3 +177,19 @@ def test_a_recipe_from_a_file(context: Path) -> None:
 def test_text_that_is_not_utf_8(context: Path) -> None:
     with pytest.raises(RecipeError, match="Dockerfile:2: this is not UTF-8"):
         bundle(context, "FROM a\nRUN \udcff")
+
+
+@pytest.mark.parametrize(
+    ("stage", "left_out"),
+    [(" AS environment", True), (" AS other", False), ("", False)],
+    ids=["environment", "other", "none"],
+)
+def test_a_notebooks_environment_is_its_stage_or_the_whole_recipe(tmp_path: Path, stage: str, left_out: bool):
+    recipe = tmp_path / "Dockerfile"
+    recipe.write_text(f"FROM debian:trixie{stage}\nARG GPU_FLAG=0\nWORKDIR /x\nRUN echo $GPU_FLAG\n")
+    if left_out:
+        recipe.write_text(recipe.read_text() + "FROM environment AS notebook\nRUN late\n")
+    offered = {"GPU_FLAG": "1", "NOTEBOOK_NAME": "N.ipynb"}
+    made = convert_environment(recipe, context=tmp_path, offered=offered)
+    assert "late" not in made.definition
+    assert json.loads(made.manifest)["build_args"] == {"GPU_FLAG": "1"}

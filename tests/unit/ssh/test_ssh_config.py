@@ -175,6 +175,7 @@ def test_match_by_host_and_user(write: Write) -> None:
         ("# fine\n\nnonsense\n", ":3: 'nonsense' is no SSH setting"),
         ("Match tagged vpn\n  User ada\n", ":1: this program does not understand 'Match tagged'"),
         ("Host uni\n  Port http\n", "'Port http', which is no number"),
+        ("Host uni\n  Port 99999\n", "uni cannot have the port 99999"),
         ("Match host uni\n  Include more\n", "included by 'Match host uni'"),
         ("Host uni\n  ProxyJump @\n", "'@' is no SSH server"),
     ],
@@ -188,6 +189,12 @@ def test_a_wrong_configuration_is_named_with_its_line(write: Write, text: str, w
     assert caught.value.hint
     if words.startswith(":"):
         assert caught.value.message.startswith(f"{path}{words}")
+
+
+def test_an_included_file_with_blanks_in_its_name(write: Write) -> None:
+    write('Include "my config"\n')
+    write("User ada\n", "my config")
+    assert hops(profile())[0].user == "ada"
 
 
 def test_files_that_include_each_other(write: Write) -> None:
