@@ -20,7 +20,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 VENV_PACKAGES = ca-certificates $(if $(PYTHON),$(shell \
 	$(PYTHON) -c 'import ensurepip' 2>/dev/null || echo $(notdir $(PYTHON))-venv))
 # netavark, podman's network, drives iptables on Debian 12 and nftables from 13 on.
-DEMO_PACKAGES = podman:podman runc:runc netavark iptables:iptables nft:nftables debootstrap:debootstrap gpgv:gpgv
+DEMO_PACKAGES = podman:podman runc:runc netavark iptables:iptables nft:nftables debootstrap:debootstrap gpgv:gpgv \
+	debian-archive-keyring
 UNIT_PACKAGES = ssh:openssh-client sshd:openssh-server
 TEST_PACKAGES = $(DEMO_PACKAGES) $(UNIT_PACKAGES) "chromium|google-chrome:chromium|chromium-browser" \
 	"chromedriver:chromium-driver|chromium-chromedriver"
@@ -83,6 +84,7 @@ sandbox: system-demo venv ## brings the practice cluster up
 .PHONY: demo
 demo: sandbox ## launches a real notebook on the practice cluster
 	$(call phase,launch,$(LAUNCH))
+	@printf '\nTo type these commands yourself, first:  . %s/activate\n' '$(BIN)'
 
 # ---- Checking ---------------------------------------------------------------------------------------------------------
 

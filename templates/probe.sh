@@ -15,16 +15,21 @@ if ! command -v sbatch > /dev/null; then
     answer sbatch missing
 else
     answer sbatch "$(sbatch --version 2>&1)"
-    answer limits "$(sinfo --noheader --format='%P|%l' 2> /dev/null)"
-    if [ -n "$script" ]; then
-        if said=$(printf '%s\n' "$script" | sbatch --test-only 2>&1 > /dev/null); then
-            answer test ok
-        else
-            answer test refused
-            answer test_said "$said"
+    # A controller that is down answers nothing, slowly: it is asked further only if it answers this.
+    if ! said=$(timeout 30 sinfo --noheader --format='%P|%l' 2>&1); then
+        answer slurm_failed "${said:-no answer within 30 seconds}"
+    else
+        answer limits "$said"
+        if [ -n "$script" ]; then
+            if said=$(printf '%s\n' "$script" | sbatch --test-only 2>&1 > /dev/null); then
+                answer test ok
+            else
+                answer test refused
+                answer test_said "$said"
+            fi
         fi
+        [ -z "$build" ] || answer build_job "$(squeue --noheader --me --states=PENDING,RUNNING --name="$build" --format="%i|%Z" 2> /dev/null | head -n 1)"
     fi
-    [ -z "$build" ] || answer build_job "$(squeue --noheader --me --states=PENDING,RUNNING --name="$build" --format="%i|%Z" 2> /dev/null | head -n 1)"
 fi
 
 if command -v "$apptainer" > /dev/null; then

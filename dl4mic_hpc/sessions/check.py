@@ -43,7 +43,7 @@ def check(remote: Remote, profile: ClusterProfile) -> list[Finding]:
         "work folder": f"{profile.work_dir}{free}",
     }
     findings = [_finding(what, detail, problems.get(what)) for what, detail in details.items()]
-    if facts.slurm is None:
+    if facts.slurm is None or facts.slurm_error:
         return [*findings, Finding(what="partitions and GPUs", verdict="not checked")]
     return [*findings, *_partitions(remote, profile)]
 

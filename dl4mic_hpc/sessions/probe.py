@@ -23,6 +23,7 @@ class ClusterFacts:
     work_error: str | None
     free_bytes: int | None
     module_error: str | None = None
+    slurm_error: str | None = None
     image_there: bool = False
     build_job: int | None = None
     build_dir: PurePosixPath | None = None
@@ -42,6 +43,11 @@ class ClusterFacts:
             found["Slurm"] = RemoteError(
                 f"there is no Slurm on the login node of {profile.name}: sbatch was not found",
                 hint=f"if sbatch comes from a module, add it to `modules` in {where}; otherwise check `host`",
+            )
+        elif self.slurm_error:
+            found["Slurm"] = RemoteError(
+                f"Slurm does not answer on {profile.name}: {self.slurm_error}",
+                hint="try again in some minutes; if it lasts, ask the cluster's support",
             )
         if self.apptainer is None:
             found["Apptainer"] = ImageError(
@@ -97,6 +103,7 @@ def parse(text: str) -> ClusterFacts:
         work_error=None if answers["work"] == "ok" else answers.get("work_said", "unknown reason"),
         free_bytes=int(free) * 1024 if free.isdigit() else None,
         module_error=answers.get("module_failed"),
+        slurm_error=answers.get("slurm_failed"),
         image_there=answers.get("image") == "there",
         build_job=int(build) if build.isdigit() else None,
         build_dir=PurePosixPath(build_dir) if build.isdigit() else None,

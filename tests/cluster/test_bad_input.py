@@ -15,8 +15,13 @@ LAUNCH = ("launch", "pixel_segmentation", "--cluster", "sandbox", "--no-browser"
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind(cluster: Cluster, image: PurePosixPath) -> Iterator[None]:
+def nothing_left_behind(
+    request: pytest.FixtureRequest, cluster: Cluster, image: PurePosixPath
+) -> Iterator[None]:
     """Whatever a test here does: no job, no session folder, no bundle more than before."""
+    if "waiting_session" in request.fixturenames:
+        yield
+        return
 
     def state() -> tuple[set[str], list[str], str]:
         builds = cluster.inside("login", "sh", "-c", "ls /work/ada/dl4mic/builds 2> /dev/null || true")
@@ -127,17 +132,19 @@ def test_no_slurm_on_the_login_node(cluster: Cluster, with_profile: MakeLaptop):
 
 
 def test_a_controller_that_does_not_answer(cluster: Cluster, with_profile: MakeLaptop):
-    """scontrol's address is taken away from this user: every Slurm command fails as when the controller is down."""
+    """This user's commands look for the controller where there is none."""
     laptop = with_profile()
     cluster.inside(
-        "login", "sh", "-c", "echo 'export SLURM_CONF=/nonexistent/slurm.conf' > ~/.profile", user="ada"
-    )
+        "login", "sh", "-c",
+        "sed 's/^SlurmctldHost=.*/SlurmctldHost=login(127.0.0.1)/; s/^MessageTimeout=.*//' "
+        "/etc/slurm/slurm.conf > ~/slurm.conf && printf 'MessageTimeout=3\n' >> ~/slurm.conf && "
+        "printf 'export SLURM_CONF=$HOME/slurm.conf\n' > ~/.profile",
+        user="ada",
+    )  # fmt: skip
     try:
-        done = laptop.cli(*LAUNCH, code=None)
-        refused(done, "lurm", home=laptop.home)
-        assert done.code in (5, 6)
+        refused(laptop.cli(*LAUNCH, code=5), "Slurm does not answer", home=laptop.home)
     finally:
-        cluster.inside("login", "sh", "-c", "rm ~/.profile", user="ada")
+        cluster.inside("login", "sh", "-c", "rm ~/.profile ~/slurm.conf", user="ada")
 
 
 def test_an_unknown_notebook(other_laptop: Cluster):

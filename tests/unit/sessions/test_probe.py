@@ -112,3 +112,15 @@ def test_a_module_that_does_not_exist_is_told_first(tmp_path: Path):
 def test_an_answer_that_was_cut_short_is_no_answer():
     with pytest.raises(RemoteError, match="cut short"):
         parse("sbatch\tslurm 24\n")
+
+
+def test_a_controller_that_does_not_answer_is_asked_once(
+    remote: LocalRemote, stand_ins: Path, tmp_path: Path
+):
+    said = "slurm_load_partitions: Unable to contact slurm controller (connect failure)"
+    (stand_ins / "sinfo").write_text(f"#!/bin/sh\necho '{said}' >&2; exit 1\n")
+    (stand_ins / "squeue").write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
+    profile = profile_at(tmp_path / "work")
+    problem = probe(remote, profile, build_name="b", job_script="good\n").problems(profile)["Slurm"]
+    assert "does not answer" in problem.message and said in problem.message
+    assert not (tmp_path / "asked").exists()

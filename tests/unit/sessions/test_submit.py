@@ -45,6 +45,7 @@ class Site:
             "sbatch", 'case $1 in --version) echo "slurm-wlm 24.11.5" ;; --test-only) ;; *) echo 41 ;; esac'
         )
         self.program("squeue", "")
+        self.program("sinfo", "echo 'gpu*|1-00:00:00'")
         self.program("scancel", "")
         self.program("apptainer", 'echo "apptainer version 1.4.5"')
         home = folder / "home"
