@@ -83,7 +83,10 @@ sandbox: system-demo venv ## brings the practice cluster up
 
 .PHONY: demo
 demo: sandbox ## launches a real notebook on the practice cluster
-	$(call phase,launch,$(LAUNCH))
+	@session=$$($(BIN)/dl4mic-hpc ps --cluster sandbox --json 2>/dev/null | sed -n 's/.*"session": "\(.*\)",/\1/p' | tail -n 1); \
+	start=$$SECONDS; echo '== launch'; \
+	if [ -n "$$session" ]; then $(BIN)/dl4mic-hpc attach "$$session" --until-ready --no-browser; else $(LAUNCH); fi && \
+	printf '== launch: %d s\n' $$((SECONDS - start))
 	@printf '\nTo type these commands yourself, first:  . %s/activate\n' '$(BIN)'
 
 # ---- Checking ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@
      │                          local port taken; an answer needed and no terminal
      ├─ ProfileError        3   the YAML file that describes a cluster
      ├─ SshError            4   unreachable, wrong user or key, lost connection
-     │   └─ HostKeyError    4   a host key that is unknown or has changed
+     │   └─ HostKeyError    4   a host key that has changed or was revoked
+     │       └─ UnknownHostKeyError 4  a host key that nobody has accepted yet
      ├─ RemoteError         5   a command on the cluster failed: no Slurm, disk full, quota
      │   └─ SessionGoneError 5  a session whose folder was removed from the cluster
      ├─ JobError            6   refused by sbatch, unknown partition, too many GPUs, FAILED, TIMEOUT, OUT_OF_MEMORY
@@ -50,6 +51,10 @@ class SshError(Dl4micError):
 
 class HostKeyError(SshError):
     """The machine that answered is not known to be the one that was meant."""
+
+
+class UnknownHostKeyError(HostKeyError):
+    """Nobody has accepted this machine's key yet; nothing speaks against it either."""
 
 
 class RemoteError(Dl4micError):

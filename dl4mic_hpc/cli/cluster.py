@@ -9,10 +9,10 @@ import typer
 
 from dl4mic_hpc.cli import choose, console
 from dl4mic_hpc.cli.ask import TerminalAsker
-from dl4mic_hpc.errors import UsageError
+from dl4mic_hpc.errors import ProfileError, UsageError
 
 app = typer.Typer(
-    help="Describe clusters, trust their host keys, check them.", no_args_is_help=True, rich_markup_mode=None
+    help="Describe clusters, check them, trust their host keys.", no_args_is_help=True, rich_markup_mode=None
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON on standard output.")]
@@ -44,7 +44,7 @@ def add(
         typer.Option(help="A module to load, such as apptainer; may be given several times."),
     ] = None,
 ) -> None:
-    """Write the profile of a cluster; its file explains what else can be set."""
+    """Describe a cluster: writes its profile, a YAML file that explains what else can be set."""
     import yaml
 
     from dl4mic_hpc import profile as profiles
@@ -71,7 +71,11 @@ def add(
     given = {key: value for key, value in values.items() if value is not None}
     explanation = resources.data("templates", "profile.yaml").read_text(encoding="utf-8")
     text = yaml.safe_dump(given, sort_keys=False, allow_unicode=True) + "\n" + explanation
-    profiles.parse(text, name=name, path=path)
+    try:
+        profiles.parse(text, name=name)
+    except ProfileError as error:
+        error.hint = "nothing was written; correct the option and repeat the command"
+        raise
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     console.answer(f"Cluster {name} is described in {path}.")
@@ -83,7 +87,12 @@ def list_(as_json: JsonOption = False) -> None:
     """List the clusters there are profiles for."""
     from dl4mic_hpc import profile as profiles
 
-    found = [profiles.load(name) for name in profiles.names()]
+    found = []
+    for name in profiles.names():
+        try:
+            found.append(profiles.load(name))
+        except ProfileError as error:
+            console.warn(f"{name} is left out: {error.message}")
     if as_json:
         rows = [
             {
@@ -125,14 +134,16 @@ def show(name: Name, as_json: JsonOption = False) -> None:
 @app.command(epilog="Example: dl4mic-hpc cluster remove myuni")
 def remove(name: Name) -> None:
     """Remove a profile. Nothing on the cluster is touched."""
-    profile = choose.profile(name)
-    if profile.path is None:
+    from dl4mic_hpc import profile as profiles
+
+    path = profiles.folder() / f"{profiles.check_name(name)}.yaml"
+    if not path.is_file():
+        choose.profile(name)
         raise UsageError(
-            f"the profile of {name} ships with dl4mic-hpc and cannot be removed",
-            hint="there is nothing to do",
+            f"the profile of {name} ships with dl4mic-hpc", hint="it cannot be removed; leave it unused"
         )
-    profile.path.unlink()
-    console.answer(f"The profile {profile.path} is removed.")
+    path.unlink()
+    console.answer(f"The profile {path} is removed.")
 
 
 @app.command(epilog="Example: dl4mic-hpc cluster trust myuni gpu01")
@@ -157,7 +168,7 @@ def trust(
 
 @app.command(epilog="Example: dl4mic-hpc cluster check myuni")
 def check(name: Name, as_json: JsonOption = False) -> None:
-    """Look whether a launch would work: SSH, Slurm, Apptainer, work folder, partitions and GPUs."""
+    """Check whether a launch would work: SSH, Slurm, Apptainer, work folder, partitions and GPUs."""
     from dl4mic_hpc import ssh
     from dl4mic_hpc.sessions.check import check as examine
 

@@ -107,6 +107,7 @@ class Steps:
         self._text = ""
 
     def say(self, text: str) -> None:
+        text = text.removesuffix(" …")
         if text == self._text or self._quiet:
             return
         if self._live:

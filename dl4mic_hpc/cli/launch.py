@@ -30,49 +30,94 @@ def register(app: typer.Typer) -> None:
 
 def launch(
     notebook: Annotated[
-        str | None, typer.Argument(help="A notebook of the catalogue (`dl4mic-hpc notebook list`).")
+        str | None,
+        typer.Argument(metavar="NOTEBOOK", help="A notebook of the catalogue (`dl4mic-hpc notebook list`)."),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("-c", "--config", help="A configuration.yaml of your own instead of NOTEBOOK."),
+        typer.Option(
+            "-c", "--config", metavar="FILE", help="A configuration.yaml of your own instead of NOTEBOOK."
+        ),
     ] = None,
     cluster: Annotated[
-        str | None, typer.Option("--cluster", help="Where to run; may be left out if there is one.")
+        str | None,
+        typer.Option(
+            "--cluster", metavar="NAME", help="Where to run; may be left out if you have only one cluster."
+        ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("-d", "--data", help="A folder here, copied up; or cluster:/path, used where it lies."),
+        typer.Option(
+            "-d",
+            "--data",
+            metavar="FOLDER",
+            help="A folder here, copied up; or cluster:/path, used where it lies, read-only.",
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The folder here that the results come home to.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FOLDER",
+            help="The folder here that the results come home to; results-SESSION if left out.",
+        ),
     ] = None,
     gpus: Annotated[
         str | None,
-        typer.Option("-g", "--gpus", help="GPUs: 1, 0 (none), a type such as a100:2, or a MIG name."),
+        typer.Option(
+            "-g",
+            "--gpus",
+            metavar="GPUS",
+            help="GPUs: 1, 0 (none), a type such as a100:2, or a MIG name. Default: the profile's.",
+        ),
     ] = None,
     notebook_file: Annotated[
-        Path | None, typer.Option("-n", "--notebook", help="Another .ipynb for the chosen configuration.")
+        Path | None,
+        typer.Option("-n", "--notebook", metavar="FILE", help="Another .ipynb for the chosen configuration."),
     ] = None,
     requirements: Annotated[
         Path | None,
-        typer.Option("-r", "--requirements", help="Another requirements.txt for the chosen configuration."),
+        typer.Option(
+            "-r",
+            "--requirements",
+            metavar="FILE",
+            help="Another requirements.txt for the chosen configuration.",
+        ),
     ] = None,
     port: Annotated[
         int | None,
         typer.Option(
-            "-p", "--port", min=1, max=65535, help="The port on this computer; any free one if left out."
+            "-p",
+            "--port",
+            min=1,
+            max=65535,
+            metavar="PORT",
+            help="The port on this computer; any free one if left out.",
         ),
     ] = None,
     time: Annotated[
-        str | None, typer.Option("--time", help="Time limit: minutes, HH:MM:SS or D-HH:MM:SS.")
+        str | None,
+        typer.Option(
+            "--time",
+            metavar="TIME",
+            help="Time limit: minutes, HH:MM:SS or D-HH:MM:SS. Default: the profile's.",
+        ),
     ] = None,
     partition: Annotated[
-        list[str] | None, typer.Option("--partition", help="Partition; may be given several times.")
+        list[str] | None,
+        typer.Option(
+            "--partition",
+            metavar="NAME",
+            help="Partition; may be given several times. Default: the profile's.",
+        ),
     ] = None,
     image: Annotated[
         str,
         typer.Option(
-            "--image", help="auto (cached, else built), build (built again), or a .sif on the cluster."
+            "--image",
+            metavar="IMAGE",
+            help="auto (cached, else built), build (built again), or a .sif on the cluster.",
         ),
     ] = "auto",
     dry_run: Annotated[
@@ -82,7 +127,11 @@ def launch(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the browser.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Return once the job is submitted.")] = False,
     until_ready: Annotated[
-        bool, typer.Option("--until-ready", help="Return once JupyterLab has answered; the session goes on.")
+        bool,
+        typer.Option(
+            "--until-ready",
+            help="Return once JupyterLab has answered; the tunnel is closed, the session goes on.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON on standard output.")] = False,
 ) -> None:
@@ -93,6 +142,8 @@ def launch(
     from dl4mic_hpc.sessions.launch import LaunchRequest, plan_launch
     from dl4mic_hpc.slurm.job import Resources
 
+    if detach and until_ready:
+        raise UsageError("--detach and --until-ready exclude each other", hint="leave one of them out")
     profile = choose.profile(cluster)
     spec = choose.notebook(notebook, config, notebook_file=notebook_file, requirements=requirements)
     local_data, cluster_data = _data(data)

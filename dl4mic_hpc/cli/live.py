@@ -42,9 +42,9 @@ def launch(plan: LaunchPlan, *, browser: bool, detach: bool, until_ready: bool, 
                 steps.note(line)
 
         session = submit(connection, plan, steps, LocalSide(upload=upload))
+        steps.close()
         steps.note(f"session {session.id}: job {session.job_id}, {session.gpus_in_words}")
         if local is None:
-            steps.close()
             _submitted(session, as_json=as_json)
             return
         steps.note("from here on this computer may be closed; `dl4mic-hpc attach` opens the session again")

@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="A first try, with no account anywhere: dl4mic-hpc sandbox up; dl4mic-hpc launch pixel_segmentation",
+    epilog="A first try, with no account anywhere: dl4mic-hpc sandbox up && dl4mic-hpc launch pixel_segmentation",
 )
 launch.register(app)
 session.register(app)

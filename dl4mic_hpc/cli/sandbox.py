@@ -19,7 +19,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON on stan
 
 @app.command(epilog="Example: dl4mic-hpc sandbox up")
 def up(
-    site: Annotated[str, typer.Option("--site", help="The site variant to set up.")] = "default",
+    site: Annotated[str, typer.Option("--site", help="Which practice site to set up.")] = "default",
     engine: Annotated[
         str | None, typer.Option("--engine", help="podman or docker; the one found if left out.")
     ] = None,
@@ -74,6 +74,7 @@ def down(
     """End the practice cluster with all that is in it.
 
     Its sessions, its files, its keys and its profile go; its images stay unless --purge is given.
+    Results that were not brought home are lost.
     """
     from dl4mic_hpc import sandbox
 

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from dl4mic_hpc.ssh import Connection
     from dl4mic_hpc.transfer import Summary
 
-SessionArgument = Annotated[str | None, typer.Argument(help="The session; may be left out if there is one.")]
+SessionArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SESSION", help="The session, such as k7q2mx; may be left out if there is only one."
+    ),
+]
 ClusterOption = Annotated[
     str | None,
     typer.Option("--cluster", help="Its cluster; needed only for a session launched from another computer."),
@@ -36,29 +41,28 @@ def register(app: typer.Typer) -> None:
 
 def ps(
     cluster: Annotated[str | None, typer.Option("--cluster", help="Only this cluster.")] = None,
-    every: Annotated[bool, typer.Option("--all", "-a", help="Ended sessions too.")] = False,
+    every: Annotated[bool, typer.Option("--all", "-a", help="Also sessions that have ended.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List your sessions and how they fare."""
+    """List your sessions, also those launched from other computers, and how they fare."""
     from dl4mic_hpc import ssh
-    from dl4mic_hpc.errors import SshError
+    from dl4mic_hpc.errors import Dl4micError
     from dl4mic_hpc.sessions import listing, store
 
     names = [cluster] if cluster else sorted({session.cluster for session in store.every()})
-    rows, trouble = [], None
+    rows = []
     for name in names or [choose.profile(None).name]:
-        profile = choose.profile(name)
         try:
+            profile = choose.profile(name)
             with console.Steps() as steps:
                 steps.say(f"asking {name}")
                 with ssh.connect(profile, ask=TerminalAsker()) as connection:
                     rows += listing.states(connection, profile, every=every)
-        except SshError as error:
-            # One cluster that is down must not hide the others.
+        except Dl4micError as error:
+            # One cluster that is down or badly described must not hide the others.
+            if len(names) <= 1:
+                raise
             console.warn(f"{name}: {error.message}")
-            trouble = error
-    if trouble is not None and not rows:
-        raise trouble
     if as_json:
         console.answer_json({"version": 1, "sessions": [row.as_json() for row in rows]})
         return
@@ -87,11 +91,23 @@ def ps(
 def attach(
     session: SessionArgument = None,
     port: Annotated[
-        int | None, typer.Option("-p", "--port", min=1, max=65535, help="The port on this computer.")
+        int | None,
+        typer.Option(
+            "-p",
+            "--port",
+            min=1,
+            max=65535,
+            metavar="PORT",
+            help="The port on this computer; the one from before if left out.",
+        ),
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the browser.")] = False,
     until_ready: Annotated[
-        bool, typer.Option("--until-ready", help="Return once JupyterLab has answered; the session goes on.")
+        bool,
+        typer.Option(
+            "--until-ready",
+            help="Return once JupyterLab has answered; the tunnel is closed, the session goes on.",
+        ),
     ] = False,
     show_token: Annotated[
         bool, typer.Option("--show-token", help="Print JupyterLab's token, on a terminal only.")
@@ -120,7 +136,8 @@ def logs(
     """Print what the session's job and JupyterLab have said."""
     from dl4mic_hpc.sessions import logs as session_logs
 
-    with _found(session, cluster) as (_, connection, found):
+    with console.Steps() as steps, _found(session, cluster, steps) as (_, connection, found):
+        steps.close()
         for chunk in session_logs.read(connection, found, follow=follow):
             console.answer_raw(chunk)
 
@@ -128,15 +145,21 @@ def logs(
 def results(
     session: SessionArgument = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Another folder here than at launch.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FOLDER",
+            help="Bring them to this folder instead of the one given at launch.",
+        ),
     ] = None,
     cluster: ClusterOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring the results home; the session goes on."""
+    """Bring home the results so far; the session goes on."""
     from dl4mic_hpc.sessions import stop as stopping
 
-    with _found(session, cluster) as (_, connection, found), console.Steps() as steps:
+    with console.Steps() as steps, _found(session, cluster, steps) as (_, connection, found):
         summary, folder = stopping.bring_home(
             connection, found, steps, console.Bar(steps), results=output.absolute() if output else None
         )
@@ -146,7 +169,13 @@ def results(
 def stop(
     session: SessionArgument = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Another folder here than at launch.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FOLDER",
+            help="Bring them to this folder instead of the one given at launch.",
+        ),
     ] = None,
     cluster: ClusterOption = None,
     as_json: JsonOption = False,
@@ -157,7 +186,7 @@ def stop(
     """
     from dl4mic_hpc.sessions import stop as stopping
 
-    with _found(session, cluster) as (profile, connection, found), console.Steps() as steps:
+    with console.Steps() as steps, _found(session, cluster, steps) as (profile, connection, found):
         done = stopping.stop(
             connection,
             found,
@@ -169,6 +198,10 @@ def stop(
     if done.results is None or done.folder is None:
         if as_json:
             console.answer_json({"version": 1, "session": found.id, "state": "cleared"})
+        elif done.gone:
+            console.answer(
+                f"The folder of session {found.id} was no longer on {found.cluster}; this computer has forgotten it."
+            )
         else:
             console.answer(
                 f"Session {found.id} had never been submitted; nothing is left of it on {found.cluster}."
@@ -208,12 +241,15 @@ def _tell_results(
 
 
 @contextlib.contextmanager
-def _found(session: str | None, cluster: str | None) -> Iterator[tuple[ClusterProfile, Connection, Session]]:
+def _found(
+    session: str | None, cluster: str | None, steps: console.Steps
+) -> Iterator[tuple[ClusterProfile, Connection, Session]]:
     """The session, over an open connection to its cluster."""
     from dl4mic_hpc import ssh
     from dl4mic_hpc.sessions import listing
 
     profile, session_id = _locate(session, cluster)
+    steps.say(f"connecting to {profile.name}")
     with ssh.connect(profile, ask=TerminalAsker()) as connection:
         yield profile, connection, listing.find(connection, profile, session_id)
 
@@ -222,7 +258,7 @@ def _locate(session: str | None, cluster: str | None) -> tuple[ClusterProfile, s
     """The session's profile and id: by the record, or by --cluster where there is no record."""
     from dl4mic_hpc.sessions import listing, store
 
-    session_id = session or listing.only_one([known.id for known in store.every()])
+    session_id = session or listing.only_one([known.id for known in store.every() if not known.ended])
     record = store.find(session_id)
     if cluster is None and record is not None:
         cluster = record.cluster

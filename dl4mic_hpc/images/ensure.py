@@ -45,7 +45,7 @@ def build_spec(
     site_files = {
         "ca-certificates.crt": environment.ca_file,
         "pip.conf": environment.pip_config,
-        "apt.sources": environment.apt_sources,
+        _apt_sources_name(environment.apt_sources): environment.apt_sources,
         "apt.conf": environment.apt_options,
     }
     return BuildSpec(
@@ -63,6 +63,11 @@ def build_spec(
         insecure=bool(profile.insecure_registries),
         again=again,
     )
+
+
+def _apt_sources_name(path: PurePosixPath | None) -> str:
+    """apt tells its two formats apart by the name (sources.list(5))."""
+    return "sources.list" if path is not None and path.suffix == ".list" else "apt.sources"
 
 
 def submit_build(remote: Remote, spec: BuildSpec, bundle: Bundle) -> int:

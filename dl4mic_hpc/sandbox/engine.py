@@ -118,7 +118,7 @@ def _podman() -> Engine | str:
     # Slurm starts jobs as other users, and device nodes are made: both take root.
     prefix = root_prefix()
     if prefix is None:
-        return "podman is installed, but the sandbox needs it as root, and sudo asks for a password"
+        return "podman is installed, but the sandbox needs it as root, and sudo asks for a password: type `sudo -v` first"
     return Engine(kind="podman", prefix=(*prefix, "podman"))
 
 

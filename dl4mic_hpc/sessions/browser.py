@@ -11,11 +11,13 @@ import contextlib
 import html
 import http.server
 import os
+import queue
 import secrets
+import sys
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from dl4mic_hpc.sessions import jupyter
@@ -81,9 +83,33 @@ def door(here: Attached) -> Iterator[Path]:
             thread.join()
 
 
-def open_notebook(page: Path, *, opener: Callable[[str], bool] = webbrowser.open) -> bool:
-    """Whether a browser could be started with the page."""
+_TEXT_BROWSERS = frozenset({"www-browser", "links", "elinks", "lynx", "w3m"})
+_PATIENCE = 5.0
+"""Seconds after which a browser that has not said no has been started; some return only when they are closed."""
+
+
+def open_notebook(page: Path) -> bool:
+    """Whether a browser could be started with the page. A browser in the terminal would take the terminal over."""
     try:
-        return opener(page.as_uri())
+        browser = webbrowser.get()
     except webbrowser.Error:
         return False
+    if not _is_graphical(browser):
+        return False
+    started: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    threading.Thread(
+        target=lambda: started.put(browser.open(page.as_uri())), daemon=True, name="browser"
+    ).start()
+    try:
+        return started.get(timeout=_PATIENCE)
+    except queue.Empty:
+        return True
+
+
+def _is_graphical(browser: webbrowser.BaseBrowser) -> bool:
+    """Whoever sets BROWSER knows what they want; otherwise it takes a desktop and no terminal program."""
+    if os.environ.get("BROWSER") or sys.platform in ("win32", "darwin"):
+        return True
+    name = str(getattr(browser, "name", ""))
+    on_desktop = any(os.environ.get(variable) for variable in ("DISPLAY", "WAYLAND_DISPLAY"))
+    return on_desktop and Path(name).name not in _TEXT_BROWSERS

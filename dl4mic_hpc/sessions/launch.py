@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from dl4mic_hpc import __version__, notebook, transfer
 from dl4mic_hpc.catalog import NotebookSpec
-from dl4mic_hpc.errors import Dl4micError, RemoteError, SshError
+from dl4mic_hpc.errors import Dl4micError, RemoteError, SshError, TransferError
 from dl4mic_hpc.images import ensure
 from dl4mic_hpc.images.ensure import ImagePlan
 from dl4mic_hpc.notebook import Converted
@@ -206,7 +206,14 @@ def submit(remote: Remote, plan: LaunchPlan, teller: Teller, local: LocalSide) -
         stage(remote, session.session_dir, files, folders=("home", "home/data", "home/results"))
         if request.data is not None:
             teller.say(f"copying data from {request.data}")
-            local.upload(remote, request.data, session.paths.data)
+            try:
+                local.upload(remote, request.data, session.paths.data)
+            except TransferError as problem:
+                problem.hint = (
+                    "nothing of this launch was kept there; make room, or copy the data with your site's own tools "
+                    "and give it as -d cluster:/path"
+                )
+                raise
         teller.say("submitting the job")
         result = remote.run(*answers.sbatch_command(session.session_dir, "job.sh"))
         if result.exit_code:

@@ -114,7 +114,9 @@ def _parse(text: str, cluster: str) -> Iterable[_Found]:
             session = dataclasses.replace(session, job_id=answers.parse_sbatch(parts[1]))
         local = store.find(session.id)
         if local is not None and local.cluster == cluster:
-            session = dataclasses.replace(session, results=local.results, local_port=local.local_port)
+            session = dataclasses.replace(
+                session, results=local.results, local_port=local.local_port, ended=local.ended
+            )
         yield _Found(session=session, exit=_json(parts[2]), connection=_json(parts[3]))
 
 

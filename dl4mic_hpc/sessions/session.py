@@ -51,10 +51,11 @@ class SessionPaths:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What is known of a session. The last two fields are the laptop's alone.
+    """What is known of a session. The last three fields are the laptop's alone.
 
     `created` is UTC in ISO 8601. `gpus` as asked for. `job_id` is None between the record's first writing,
-    which is before sbatch, and sbatch's answer; `build_job_id` where an image had to be built for it.
+    which is before sbatch, and sbatch's answer; `build_job_id` where an image had to be built for it. `ended`:
+    `stop` was here; the record stays for `results`.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Session:
     job_id: int | None = None
     results: Path | None = None
     local_port: int | None = None
+    ended: bool = False
 
     @property
     def paths(self) -> SessionPaths:
@@ -103,7 +105,7 @@ class Session:
     def as_cluster_record(self) -> dict[str, Any]:
         """The same facts for the session's folder on the cluster, without the laptop's own."""
         record = self.as_record()
-        for key in ("results", "local_port", "cluster"):
+        for key in ("results", "local_port", "ended", "cluster"):
             del record[key]
         return record
 

@@ -13,7 +13,7 @@ from dl4mic_hpc.remote import Remote
 from dl4mic_hpc.sessions import jupyter, store
 from dl4mic_hpc.sessions.attach import RouteKind
 from dl4mic_hpc.sessions.session import JupyterEndpoint, Session
-from dl4mic_hpc.sessions.watch import Teller, job_states, look
+from dl4mic_hpc.sessions.watch import Teller, gone, job_states, look
 from dl4mic_hpc.ssh import Connection, Tunnel
 
 GRACE = 20.0
@@ -22,13 +22,17 @@ GRACE = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """How a session ended. `gently`: JupyterLab ended itself, rather than being cancelled by Slurm."""
+    """How a session ended. `gently`: JupyterLab ended itself, rather than being cancelled by Slurm.
+
+    `gone`: its folder was no longer on the cluster. Without `results` there was nothing to bring home.
+    """
 
     session: Session
     gently: bool
     was_over: bool
-    results: transfer.Summary | None
-    folder: Path | None
+    gone: bool = False
+    results: transfer.Summary | None = None
+    folder: Path | None = None
 
 
 def stop(
@@ -44,7 +48,7 @@ def stop(
     try:
         seen = look(connection, session)
     except SessionGoneError:
-        return _clear_away(connection, session, teller)
+        return _clear_away(connection, session, teller, gone=True)
     was_over = seen.exit is not None
     gently = False
     if not was_over:
@@ -56,16 +60,17 @@ def stop(
     if session.job_id is None:
         return _clear_away(connection, session, teller)
     summary, folder = bring_home(connection, session, teller, progress, results=results)
+    store.save(dataclasses.replace(session, results=folder.absolute(), ended=True))
     return Stopped(session=session, gently=gently, was_over=was_over, results=summary, folder=folder)
 
 
-def _clear_away(remote: Remote, session: Session, teller: Teller) -> Stopped:
+def _clear_away(remote: Remote, session: Session, teller: Teller, *, gone: bool = False) -> Stopped:
     """Removes what a launch left that was never submitted (copies of what lies here), or whose folder is gone."""
     teller.say("clearing away what is left of it")
     remote.run("scancel", "--quiet", f"--name={session.job_name}")
     remote.run("rm", "-rf", str(session.session_dir))
     store.forget(session.id)
-    return Stopped(session=session, gently=False, was_over=True, results=None, folder=None)
+    return Stopped(session=session, gently=False, was_over=True, gone=gone)
 
 
 def _shut_down(
@@ -135,7 +140,17 @@ def bring_home(
     teller.say(f"bringing the results to {folder}")
     # The edited notebook is a result too.
     source, target = session.paths.home / session.notebook_file, session.paths.results / session.notebook_file
-    kept = remote.run("cp", "-p", str(source), str(target))
+    kept = remote.run(
+        "sh",
+        "-c",
+        '[ -d "$1" ] || exit 44; cp -p "$2" "$3"',
+        "keep",
+        str(session.session_dir),
+        str(source),
+        str(target),
+    )
+    if kept.exit_code == 44:
+        raise gone(session)
     if kept.exit_code:
         raise TransferError(
             f"the notebook cannot be put among the results: {kept.stderr.strip()}",

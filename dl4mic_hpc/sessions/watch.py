@@ -70,10 +70,7 @@ def look(remote: Remote, session: Session, *, after: str = "", wait: float = 0.0
         timeout=wait + 60,
     ).check("reading the session's folder", hint=f"`dl4mic-hpc logs {session.id}` shows more")  # fmt: skip
     if result.stdout == "gone":
-        raise SessionGoneError(
-            f"the folder of session {session.id} is gone from the cluster: {session.session_dir}",
-            hint=f"`dl4mic-hpc stop {session.id}` ends its job if it still runs",
-        )
+        raise gone(session)
     parts = result.stdout.split("\x1e")
     if len(parts) != 5:
         raise RemoteError(
@@ -86,6 +83,13 @@ def look(remote: Remote, session: Session, *, after: str = "", wait: float = 0.0
         exit=_json(ended),
         build_exit=_json(build),
         build_line=line.strip(),
+    )
+
+
+def gone(session: Session) -> SessionGoneError:
+    return SessionGoneError(
+        f"the folder of session {session.id} is gone from {session.cluster}: {session.session_dir}",
+        hint=f"`dl4mic-hpc stop {session.id}` ends its job if it still runs, and forgets it here",
     )
 
 

@@ -23,13 +23,9 @@ from typing import Literal
 import paramiko
 
 from dl4mic_hpc import resources
-from dl4mic_hpc.errors import HostKeyError
+from dl4mic_hpc.errors import HostKeyError, UnknownHostKeyError
 
 Outcome = Literal["known", "added", "replaced"]
-
-
-class UnknownHostKeyError(HostKeyError):
-    """Nobody has accepted this server's key yet; nothing speaks against it either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,8 @@ from typing import Literal, Self
 
 import paramiko
 
-from dl4mic_hpc.errors import SshError
+from dl4mic_hpc.errors import SshError, UnknownHostKeyError
 from dl4mic_hpc.ssh.failures import FOREIGN, LOST_HINT, channel_words, words
-from dl4mic_hpc.ssh.hostkeys import UnknownHostKeyError
 from dl4mic_hpc.ssh.login import log_in_again
 from dl4mic_hpc.ssh.process import Process
 from dl4mic_hpc.ssh.step import open_step

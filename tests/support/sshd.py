@@ -9,6 +9,7 @@ import contextlib
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -88,7 +89,8 @@ class Sshd:
     def hang_up(self) -> None:
         """Ends all connections as a crash of the server would."""
         for child in self._children:
-            child.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # with the unprivileged half that holds the connection
             child.wait()
         self._children.clear()
 

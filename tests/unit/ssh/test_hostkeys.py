@@ -11,9 +11,9 @@ import paramiko
 import pytest
 from support.person import know
 
-from dl4mic_hpc.errors import HostKeyError
+from dl4mic_hpc.errors import HostKeyError, UnknownHostKeyError
 from dl4mic_hpc.ssh import HostKeyQuestion
-from dl4mic_hpc.ssh.hostkeys import UnknownHostKeyError, check, find, fingerprint, key_types, own_file
+from dl4mic_hpc.ssh.hostkeys import check, find, fingerprint, key_types, own_file
 
 KEY = paramiko.ECDSAKey.generate()
 OTHER = paramiko.ECDSAKey.generate()
