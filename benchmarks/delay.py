@@ -41,7 +41,7 @@ async def delayed(host: str, port: int, *, delay: float) -> AsyncIterator[int]:
         far_reader, far_writer = await asyncio.open_connection(host, port)
         try:
             await asyncio.gather(_pump(reader, far_writer, delay), _pump(far_reader, writer, delay))
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             pass
         finally:
             writer.close()

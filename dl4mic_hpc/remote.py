@@ -84,13 +84,28 @@ class Remote(Protocol):
         """A small file's bytes, or None where it does not exist."""
 
 
+_STAGE = """\
+umask 077
+mkdir -p "${1%/*}" && mkdir "$1" || exit 97
+tar -xf - -C "$1" || { rm -rf "$1"; exit 97; }
+shift
+[ "$#" = 0 ] || exec "$@" < /dev/null
+"""
+_NOT_STAGED = 97
+
+
 def stage(
-    remote: Remote, folder: PurePosixPath, files: Mapping[str, bytes], *, folders: tuple[str, ...] = ()
-) -> None:
+    remote: Remote,
+    folder: PurePosixPath,
+    files: Mapping[str, bytes],
+    *,
+    folders: tuple[str, ...] = (),
+    then: tuple[str, ...] = (),
+) -> CommandResult:
     """A new folder (0700) on the cluster with these small files and empty folders, in one command.
 
-    Scripts (*.sh) become executable. RemoteError if the folder is already there or the disk is full; what was
-    begun is then removed again.
+    Scripts (*.sh) become executable. `then` is run when all is there; its answer comes back. RemoteError if the
+    folder is already there or the disk is full; what was begun is then removed again.
     """
     archive, now = io.BytesIO(), int(time.time())
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -103,8 +118,12 @@ def stage(
             entry.size, entry.mtime = len(content), now
             entry.mode = 0o700 if name.endswith(".sh") else 0o600
             tar.addfile(entry, io.BytesIO(content))
-    script = 'umask 077; mkdir -p "${1%/*}" && mkdir "$1" || exit 1; tar -xf - -C "$1" && exit 0; rm -rf "$1"; exit 1'
-    remote.run("sh", "-c", script, "stage", str(folder), stdin=archive.getvalue(), timeout=600).check(
-        f"writing {folder} on {remote.cluster}",
-        hint="`dl4mic-hpc cluster check` looks at the work folder and its space",
+    result = remote.run(
+        "sh", "-c", _STAGE, "stage", str(folder), *then, stdin=archive.getvalue(), timeout=600
     )
+    if result.exit_code == _NOT_STAGED:
+        result.check(
+            f"writing {folder} on {remote.cluster}",
+            hint="`dl4mic-hpc cluster check` looks at the work folder and its space",
+        )
+    return result

@@ -14,7 +14,8 @@ script=$(cat)
 if ! command -v sbatch > /dev/null; then
     answer sbatch missing
 else
-    answer sbatch "$(sbatch --version 2>&1)"
+    # A launch does not wait for what only `cluster check` shows.
+    if [ -n "$script" ]; then answer sbatch there; else answer sbatch "$(sbatch --version 2>&1)"; fi
     # A controller that is down answers nothing, slowly: it is asked further only if it answers this.
     if ! said=$(timeout 30 sinfo --noheader --format='%P|%l' 2>&1); then
         answer slurm_failed "${said:-no answer within 30 seconds}"

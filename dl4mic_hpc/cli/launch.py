@@ -13,7 +13,7 @@ from dl4mic_hpc.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
-    from dl4mic_hpc.sessions.launch import LaunchPlan
+    from dl4mic_hpc.sessions.launch import LaunchRequest
 
 EXAMPLES = """\b
 Examples:
@@ -139,31 +139,36 @@ def launch(
 
     Once the job is submitted, closing this computer loses nothing: `attach` opens the notebook again.
     """
-    from dl4mic_hpc.sessions.launch import LaunchRequest, plan_launch
-    from dl4mic_hpc.slurm.job import Resources
-
     if detach and until_ready:
         raise UsageError("--detach and --until-ready exclude each other", hint="leave one of them out")
     profile = choose.profile(cluster)
-    spec = choose.notebook(notebook, config, notebook_file=notebook_file, requirements=requirements)
-    local_data, cluster_data = _data(data)
-    request = LaunchRequest(
-        profile=profile,
-        notebook=spec,
-        resources=Resources.of(
-            profile, gpus=choose.gpus(gpus), time=choose.time(time), partition=tuple(partition or ())
-        ),
-        data=local_data,
-        cluster_data=cluster_data,
-        results=output.absolute() if output else None,
-        image=choose.image(image),
-        local_port=port,
-    )
-    plan = plan_launch(request)
+
+    def request() -> LaunchRequest:
+        from dl4mic_hpc.sessions.launch import LaunchRequest
+        from dl4mic_hpc.slurm.job import Resources
+
+        local_data, cluster_data = _data(data)
+        return LaunchRequest(
+            profile=profile,
+            notebook=choose.notebook(
+                notebook, config, notebook_file=notebook_file, requirements=requirements
+            ),
+            resources=Resources.of(
+                profile, gpus=choose.gpus(gpus), time=choose.time(time), partition=tuple(partition or ())
+            ),
+            data=local_data,
+            cluster_data=cluster_data,
+            results=output.absolute() if output else None,
+            image=choose.image(image),
+            local_port=port,
+        )
+
     if dry_run:
-        _rehearse(plan, as_json=as_json)
+        _rehearse(request(), as_json=as_json)
         return
-    live.launch(plan, browser=not no_browser, detach=detach, until_ready=until_ready, as_json=as_json)
+    live.launch(
+        profile, request, browser=not no_browser, detach=detach, until_ready=until_ready, as_json=as_json
+    )
 
 
 def _data(text: str | None) -> tuple[Path | None, PurePosixPath | None]:
@@ -182,10 +187,11 @@ def _data(text: str | None) -> tuple[Path | None, PurePosixPath | None]:
     return None, path
 
 
-def _rehearse(plan: LaunchPlan, *, as_json: bool) -> None:
+def _rehearse(request: LaunchRequest, *, as_json: bool) -> None:
+    from dl4mic_hpc.sessions.launch import plan_launch
     from dl4mic_hpc.sessions.rehearsal import rehearse
 
-    rehearsal = rehearse(plan)
+    rehearsal = rehearse(plan_launch(request))
     if as_json:
         console.answer_json(rehearsal.as_json())
         return

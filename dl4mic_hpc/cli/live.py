@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from dl4mic_hpc.cli import console
@@ -18,22 +18,37 @@ if TYPE_CHECKING:
     from dl4mic_hpc.profile import ClusterProfile
     from dl4mic_hpc.remote import Remote
     from dl4mic_hpc.sessions.attach import Attached
-    from dl4mic_hpc.sessions.launch import LaunchPlan
+    from dl4mic_hpc.sessions.launch import LaunchRequest
     from dl4mic_hpc.sessions.session import Session
     from dl4mic_hpc.ssh import Connection
 
 
-def launch(plan: LaunchPlan, *, browser: bool, detach: bool, until_ready: bool, as_json: bool) -> None:
-    """Submits the plan, then opens the session unless `detach`."""
-    from dl4mic_hpc import ssh, transfer
-    from dl4mic_hpc.sessions.launch import LocalSide, submit
+def launch(
+    profile: ClusterProfile,
+    request: Callable[[], LaunchRequest],
+    *,
+    browser: bool,
+    detach: bool,
+    until_ready: bool,
+    as_json: bool,
+) -> None:
+    """Plans and submits the request, then opens the session unless `detach`.
 
-    profile = plan.request.profile
+    The handshakes take a while: the request is checked and the notebook converted meanwhile. Nobody is asked for a
+    password before that went well.
+    """
+    from dl4mic_hpc import ssh
+
     with contextlib.ExitStack() as stack:
         steps = stack.enter_context(console.Steps())
+        connecting = stack.enter_context(ssh.Connecting(profile, ask=TerminalAsker()))
+        from dl4mic_hpc import transfer
+        from dl4mic_hpc.sessions.launch import LocalSide, plan_launch, submit
+
+        plan = plan_launch(request())
         local = None if detach else stack.enter_context(ssh.reserve_local_port(plan.request.local_port))
         steps.say(f"connecting to {profile.name}")
-        connection = stack.enter_context(ssh.connect(profile, ask=TerminalAsker()))
+        connection = stack.enter_context(connecting.result())
         bar = console.Bar(steps)
 
         def upload(remote: Remote, source: Path, target: PurePosixPath) -> None:

@@ -79,8 +79,8 @@ def submit_build(remote: Remote, spec: BuildSpec, bundle: Bundle) -> int:
         **{str(path): content for path, content in bundle.files.items()},
     }
     folders = tuple(sorted({str(path.parent) for path in bundle.files} - {"."}))
-    stage(remote, spec.bundle_dir, files, folders=folders)
-    result = remote.run(*answers.sbatch_command(spec.bundle_dir, "build.sh"))
+    then = answers.sbatch_command(spec.bundle_dir, "build.sh")
+    result = stage(remote, spec.bundle_dir, files, folders=folders, then=then)
     if result.exit_code:
         remote.run("rm", "-rf", str(spec.bundle_dir))
         raise reasons.explain_refusal(result.stderr, spec.resources, cluster=remote.cluster)

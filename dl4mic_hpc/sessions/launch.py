@@ -196,31 +196,39 @@ def submit(remote: Remote, plan: LaunchPlan, teller: Teller, local: LocalSide) -
         session = _provide_image(remote, plan, facts, teller, ours)
         local.save(session)
         job = dataclasses.replace(plan.job, depends_on=session.build_job_id)
-        teller.say(f"preparing session {session.id}")
+        teller.say(f"submitting session {session.id}")
         files = {
             **plan.files,
             "job.sh": render_job(job).encode(),
             "session.json": json.dumps(session.as_cluster_record(), indent=2).encode(),
         }
         ours.folders.append(session.session_dir)
-        stage(remote, session.session_dir, files, folders=("home", "home/data", "home/results"))
-        if request.data is not None:
+        folders = ("home", "home/data", "home/results")
+        submission = answers.sbatch_command(session.session_dir, "job.sh")
+        if request.data is None:
+            result = stage(remote, session.session_dir, files, folders=folders, then=submission)
+        else:
+            stage(remote, session.session_dir, files, folders=folders)
             teller.say(f"copying data from {request.data}")
-            try:
-                local.upload(remote, request.data, session.paths.data)
-            except TransferError as problem:
-                problem.hint = (
-                    "nothing of this launch was kept there; make room, or copy the data with your site's own tools "
-                    "and give it as -d cluster:/path"
-                )
-                raise
-        teller.say("submitting the job")
-        result = remote.run(*answers.sbatch_command(session.session_dir, "job.sh"))
+            _upload(remote, request.data, session, local)
+            teller.say("submitting the job")
+            result = remote.run(*submission)
         if result.exit_code:
             raise reasons.explain_refusal(result.stderr, plan.job.resources, cluster=profile.name)
         session = dataclasses.replace(session, job_id=answers.parse_sbatch(result.stdout))
         local.save(session)
     return session
+
+
+def _upload(remote: Remote, data: Path, session: Session, local: LocalSide) -> None:
+    try:
+        local.upload(remote, data, session.paths.data)
+    except TransferError as problem:
+        problem.hint = (
+            "nothing of this launch was kept there; make room, or copy the data with your site's own tools "
+            "and give it as -d cluster:/path"
+        )
+        raise
 
 
 def _check(facts: ClusterFacts, plan: LaunchPlan) -> None:

@@ -23,6 +23,10 @@ ASK_SLURM_EVERY = 10.0
 """Seconds between two questions to Slurm while a job waits; grows to a minute in a long queue."""
 
 
+FIRST_QUESTION = 2.0
+"""Seconds after which Slurm is asked for the first time: on an idle cluster the job has spoken by then."""
+
+
 class Teller(Protocol):
     """Who is told how a command comes along."""
 
@@ -63,7 +67,7 @@ class Snapshot:
 
 def look(remote: Remote, session: Session, *, after: str = "", wait: float = 0.0) -> Snapshot:
     """The session's files now, or as soon as they differ from `after`, but at most `wait` seconds later."""
-    pause = 0.2
+    pause = 0.1
     result = remote.run(
         "sh", "-c", resources.data("templates", "watch.sh").read_text(encoding="utf-8"), "watch",
         str(session.session_dir), str(session.build_dir or ""), after, str(int(wait / pause)), str(pause),
@@ -117,7 +121,7 @@ def wait_until_ready(
 ) -> JupyterEndpoint:
     """Where JupyterLab listens, once it does; JobError or ImageError when it never will."""
     signature, on_node = "", False
-    ask_again, interval = clock() + 1.0, ASK_SLURM_EVERY
+    ask_again, interval = clock() + FIRST_QUESTION, ASK_SLURM_EVERY
     while True:
         wait = max(min(ask_again - clock(), ASK_SLURM_EVERY), 0.0)
         seen = look(remote, session, after=signature, wait=wait)
@@ -130,6 +134,7 @@ def wait_until_ready(
             on_node = True
             watcher.say(f"JupyterLab is starting on {seen.connection['node']}")
             watcher.on_node(str(seen.connection["node"]))
+            ask_again = clock() + ASK_SLURM_EVERY
         if clock() >= ask_again:
             state = _tell_queue(remote, session, seen, watcher)
             if state is not None and state.is_over:

@@ -1,6 +1,7 @@
 """SSH to a cluster: the only room that knows paramiko.
 
 connection  commands and small files on the login node (`remote.Remote`)
+connecting  the same in the background, while a launch is planned
 way         the servers to pass, one transport through the other
 config      what the profile and ~/.ssh/config say about them
 hostkeys    known_hosts; trust: accepting a key
@@ -14,6 +15,7 @@ failures    paramiko's exceptions in plain words
 
 from __future__ import annotations
 
+from dl4mic_hpc.ssh.connecting import Connecting
 from dl4mic_hpc.ssh.connection import Connection, connect
 from dl4mic_hpc.ssh.hostkeys import HostKeyQuestion
 from dl4mic_hpc.ssh.login import Asker
@@ -24,6 +26,7 @@ from dl4mic_hpc.ssh.way import TrustedKey
 
 __all__ = [
     "Asker",
+    "Connecting",
     "Connection",
     "HostKeyQuestion",
     "Route",

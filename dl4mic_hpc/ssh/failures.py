@@ -56,7 +56,7 @@ def words(error: BaseException) -> str:
         case paramiko.ChannelException():
             return f"refused to open a channel: {channel_words(error)}"
         case paramiko.ssh_exception.IncompatiblePeer():
-            return f"speaks only algorithms that this program no longer accepts: {text}"
+            return f"has no algorithm in common with this program: {text}"
         case paramiko.SSHException() if "protocol banner" in text or "Indecipherable" in text:
             return "is no SSH server, or hung up before it said so"
         case paramiko.SSHException() if "Timeout" in text or "timed out" in text:

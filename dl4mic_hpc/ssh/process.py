@@ -48,6 +48,8 @@ class Process:
         self._head: bytes | None = b""  # standard output up to the markers; None once they were seen
         self._rest = b""
         self._stderr = bytearray()
+        self._closing = False
+        self._settled = False  # whether it is clear why the channel was closed
         with self._mapped():
             self._request("exec", command.line(argv, marker=marker, environment=environment), wait=True)
         self._drain = threading.Thread(target=self._drain_stderr, name="ssh-stderr", daemon=True)
@@ -114,6 +116,7 @@ class Process:
         return self._channel.exit_status, bytes(stdout), self._own_stderr()
 
     def close(self) -> None:
+        self._closing = True
         if not self._channel.exit_status_ready():
             with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
                 self._request("signal", b"HUP", wait=False)
@@ -182,12 +185,13 @@ class Process:
 
     def _check_alive(self) -> None:
         """The end of a stream is the command's end, unless the connection is gone or never ran it."""
-        if self._channel.status_event.is_set() and self._channel.exit_status >= 0:
+        if self._closing or (self._channel.status_event.is_set() and self._channel.exit_status >= 0):
             return
         transport = self._channel.get_transport()
-        if self._channel.closed:
+        if self._channel.closed and not self._settled:
             # Killed by a signal, or cut off? A dying transport closes its channels before it says that it is dead.
             transport.join(timeout=0.5)
+            self._settled = True
         if not transport.is_active():
             with self._mapped():
                 raise transport.get_exception() or EOFError

@@ -38,7 +38,8 @@ class ProxyCommand:
 
     @property
     def said(self) -> str:
-        """What the program last wrote to its standard error."""
+        """What the program last wrote to its standard error; asked for after a failure."""
+        self._threads[-1].join(timeout=1)  # if it has ended, all of it is there then
         return b"".join(self._said).decode("utf-8", "replace").strip()
 
     def close(self) -> None:

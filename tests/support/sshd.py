@@ -111,5 +111,7 @@ class Sshd:
                 return
             with connection, self.log.open("ab") as log:
                 self._children.append(
-                    subprocess.Popen(command, stdin=connection, stdout=connection, stderr=log)
+                    subprocess.Popen(
+                        command, stdin=connection, stdout=connection, stderr=log, start_new_session=True
+                    )
                 )

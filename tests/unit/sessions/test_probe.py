@@ -59,13 +59,17 @@ def test_everything_is_there(remote: LocalRemote, tmp_path: Path):
         job_script="#!/bin/bash\ngood\n",
     )
     assert facts.problems(profile_at(tmp_path)) == {}
-    assert (facts.slurm, facts.apptainer) == ("slurm-wlm 24.11.5", "apptainer version 1.4.5")
+    assert facts.apptainer == "apptainer version 1.4.5"
     assert (facts.image_there, facts.data_there, facts.refusal) == (True, True, None)
     assert (facts.build_job, facts.build_dir) == (41, PurePosixPath("/work/me/builds/x y"))
     assert facts.time_limits == {"gpu*": "1-00:00:00", "short": "30:00"}
     assert facts.free_bytes and facts.free_bytes > 0
     assert len(remote.commands) == 1
     assert not list((tmp_path / "work" / "sessions").iterdir())
+
+
+def test_a_check_is_told_the_versions(remote: LocalRemote, tmp_path: Path):
+    assert probe(remote, profile_at(tmp_path / "work")).slurm == "slurm-wlm 24.11.5"
 
 
 def test_a_request_that_slurm_would_refuse(remote: LocalRemote, tmp_path: Path):

@@ -11,6 +11,7 @@ from support.local_remote import LocalRemote, connection_lost
 from dl4mic_hpc import catalog
 from dl4mic_hpc import profile as profiles
 from dl4mic_hpc.errors import JobError, SshError
+from dl4mic_hpc.remote import CommandResult
 from dl4mic_hpc.sessions import store
 from dl4mic_hpc.sessions.launch import LaunchPlan, LaunchRequest, LocalSide, plan_launch, submit
 from dl4mic_hpc.slurm.job import Resources
@@ -32,6 +33,16 @@ def upload_nothing(*_: object) -> None: ...
 
 
 LOCAL = LocalSide(upload=upload_nothing)
+
+
+class LosesTheAnswer(LocalRemote):
+    """The connection breaks after the job was submitted and before sbatch's answer is here."""
+
+    def run(self, *argv: str, stdin: bytes = b"", timeout: float | None = 60.0) -> CommandResult:
+        answer = super().run(*argv, stdin=stdin, timeout=timeout)
+        if argv[-1] == "job.sh":
+            raise connection_lost()
+        return answer
 
 
 class Site:
@@ -122,7 +133,7 @@ def test_a_few_commands_are_enough(site: Site):
     Path(plan.image.image).parent.mkdir(parents=True)
     Path(plan.image.image).write_bytes(b"sif")
     submit(site.remote, plan, Nobody(), LOCAL)
-    assert len(site.remote.commands) == 3
+    assert len(site.remote.commands) == 2
 
 
 def test_a_request_that_slurm_would_refuse_writes_nothing(site: Site):
@@ -174,14 +185,9 @@ def plan_with_data(site: Site, folder: Path) -> LaunchPlan:
 def test_when_the_connection_breaks_at_sbatch_the_session_stays_on_record(site: Site):
     """Whether Slurm took the job is not known then: the record must survive, and the answer is on the cluster."""
 
-    def lose(argv: tuple[str, ...]) -> None:
-        if argv[-1] == "job.sh":
-            LocalRemote(path=site.folder / "bin").run(*argv)
-            raise connection_lost()
-
-    site.remote.on_start = lose
+    remote = LosesTheAnswer(path=site.folder / "bin")
     with pytest.raises(SshError, match="lost") as problem:
-        submit(site.remote, site.plan(), Nobody(), LOCAL)
+        submit(remote, site.plan(), Nobody(), LOCAL)
     (kept,) = store.every()
     assert kept.job_id is None and kept.id in problem.value.hint
     assert (Path(kept.session_dir) / "job.id").read_text() == "41\n"
