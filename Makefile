@@ -22,7 +22,7 @@ VENV_PACKAGES = ca-certificates $(if $(PYTHON),$(shell \
 # netavark, podman's network, drives iptables on Debian 12 and nftables from 13 on.
 DEMO_PACKAGES = podman:podman runc:runc netavark iptables:iptables nft:nftables debootstrap:debootstrap gpgv:gpgv \
 	debian-archive-keyring
-UNIT_PACKAGES = ssh:openssh-client sshd:openssh-server
+UNIT_PACKAGES = ssh:openssh-client sshd:openssh-server tcsh:tcsh fish:fish zsh:zsh
 TEST_PACKAGES = $(DEMO_PACKAGES) $(UNIT_PACKAGES) "chromium|google-chrome:chromium|chromium-browser" \
 	"chromedriver:chromium-driver|chromium-chromedriver"
 

@@ -180,7 +180,9 @@ def _introduce(here: Instance, site: Site, machine: Machine, record: Record, sec
     """Writes the profile and the known host keys, and reads the profile back."""
     names = {f"[127.0.0.1]:{record.ssh_port}": secrets.hosts["login"].public}
     names |= {
-        node.name: secrets.hosts[node.name].public for node in site.nodes if not node.refuses_login_node
+        f"{node.name}@{here.profile_file.stem}": secrets.hosts[node.name].public
+        for node in site.nodes
+        if not node.refuses_login_node
     }
     old = here.known_hosts.read_text(encoding="utf-8") if here.known_hosts.is_file() else ""
     new = keys.known_hosts(old, own=keys.host_keys(here), add=names, comment=here.name("sandbox"))

@@ -38,9 +38,10 @@ class EarlyRoute:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        if self._route and not self._route.cancelled() and self._route.exception() is None:
-            self._route.result().close()
+        """Does not wait for a route that is still on its way, perhaps asking a person something."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._route is not None:
+            self._route.add_done_callback(_close)
 
     def say(self, text: str) -> None:
         self._teller.say(text)
@@ -71,6 +72,11 @@ class EarlyRoute:
         self.on_node(node)
         assert self._route is not None
         return self._route.result()
+
+
+def _close(route: Future[Route]) -> None:
+    if not route.cancelled() and route.exception() is None:
+        route.result().close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

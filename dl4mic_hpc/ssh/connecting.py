@@ -27,11 +27,11 @@ class Connecting:
     def __init__(self, profile: ClusterProfile, *, ask: Asker) -> None:
         self._due: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._profile = profile
-        self._ask = ask
         self._connection: Connection | None = None
         self._problem: BaseException | None = None
         self._abandoned = False
         self._lock = threading.Lock()
+        self._relay = _Relay(ask, self._due)
         threading.Thread(target=self._run, name="ssh-connecting", daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -57,6 +57,7 @@ class Connecting:
             if question is None:
                 break
             question()
+        self._relay.direct = True
         if self._problem is not None:
             raise self._problem
         with self._lock:
@@ -66,7 +67,7 @@ class Connecting:
 
     def _run(self) -> None:
         try:
-            connection = connect(self._profile, ask=_Relay(self._ask, self._due))
+            connection = connect(self._profile, ask=self._relay)
         except BaseException as problem:
             self._problem = problem
         else:
@@ -79,11 +80,15 @@ class Connecting:
 
 
 class _Relay:
-    """An Asker that passes every question to the thread that waits for the connection."""
+    """An Asker that passes every question to the thread that waits for the connection.
+
+    `direct`: nobody waits any more; who asks from then on (a route to a compute node) asks in its own thread.
+    """
 
     def __init__(self, ask: Asker, due: queue.SimpleQueue[Callable[[], None] | None]) -> None:
         self._ask = ask
         self._due = due
+        self.direct = False
 
     def secret(self, prompt: str) -> str | None:
         return self._asked(lambda: self._ask.secret(prompt))
@@ -92,9 +97,14 @@ class _Relay:
         return self._asked(lambda: self._ask.confirm_host_key(question))
 
     def tell(self, text: str) -> None:
-        self._due.put(lambda: self._ask.tell(text))
+        if self.direct:
+            self._ask.tell(text)
+        else:
+            self._due.put(lambda: self._ask.tell(text))
 
     def _asked(self, question: Callable[[], Answer]) -> Answer:
+        if self.direct:
+            return question()
         answer: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._due.put(lambda: answer.put(question()))
         return answer.get()

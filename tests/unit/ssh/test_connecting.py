@@ -58,6 +58,22 @@ def test_questions_are_asked_by_the_one_who_waits(monkeypatch: pytest.MonkeyPatc
     assert not found.closed.is_set()
 
 
+def test_who_asks_later_is_answered_too(monkeypatch: pytest.MonkeyPatch):
+    """The way to a compute node may have a question when the connection has long been handed over."""
+    asked: list[Any] = []
+
+    def connect(profile: object, *, ask: Any) -> FakeConnection:
+        asked.append(ask)
+        return FakeConnection()
+
+    monkeypatch.setattr(connecting, "connect", connect)
+    with connecting.Connecting(PROFILE, ask=Person()) as early:
+        early.result()
+    (ask,) = asked
+    ask.tell("later")
+    assert (ask.secret("code?"), ask.confirm_host_key(None)) == ("answer to code?", True)
+
+
 def test_a_failure_is_raised_where_the_connection_is_taken(monkeypatch: pytest.MonkeyPatch):
     def connect(profile: object, *, ask: Any) -> FakeConnection:
         raise SshError("nobody there", hint="look")
