@@ -97,7 +97,7 @@ async def main() -> None:
     first = json.loads(seconds([*launch, "--cluster", "sandbox"], dict(os.environ))[1])
     end(str(first["job_id"]))
     image = json.loads(inside('cat "$1/session.json"', first["session_dir"]))["image"]
-    work = "/work/ada/benchmark"
+    work = "/scratch/ada/benchmark"
     inside('mkdir -p "$1/home" && cat > "$1/minimum.sh"', work)
 
     ours, theirs = [], []

@@ -123,12 +123,12 @@ def build_environment(machine: Machine) -> dict[str, File]:
     """The build environment: key of the profile (see profile.BuildEnvironment) -> the file on the work disk."""
     found = {}
     if machine.ca:
-        found["ca_file"] = File(path="/work/site/ca-certificates.crt", content=machine.ca)
+        found["ca_file"] = File(path="/scratch/site/ca-certificates.crt", content=machine.ca)
     if machine.pip:
-        found["pip_config"] = File(path="/work/site/pip.conf", content=machine.pip.encode(), mode=0o600)
+        found["pip_config"] = File(path="/scratch/site/pip.conf", content=machine.pip.encode(), mode=0o600)
     if machine.mirror:
         sources = _SOURCES.format(uri=machine.mirror, suite=BASE_SUITE)
-        found["apt_sources"] = File(path="/work/site/apt.sources", content=sources.encode())
+        found["apt_sources"] = File(path="/scratch/site/apt.sources", content=sources.encode())
     if machine.apt:
-        found["apt_options"] = File(path="/work/site/apt.conf", content=machine.apt.encode(), mode=0o600)
+        found["apt_options"] = File(path="/scratch/site/apt.conf", content=machine.apt.encode(), mode=0o600)
     return found

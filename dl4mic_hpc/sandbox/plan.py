@@ -89,7 +89,7 @@ def make(
 
 def _hosts(instance: Instance, site: Site, record: Record) -> Iterator[_Host]:
     state = "/var/lib/dl4mic"
-    shared = {"/home": instance.name("home"), "/work": instance.name("work")}
+    shared = {"/home": instance.name("home"), "/scratch": instance.name("work")}
     shared |= {disk.path: _disk(instance, disk.path) for disk in site.disks}
     yield _Host(
         name="registry",

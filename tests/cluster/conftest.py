@@ -31,7 +31,7 @@ def cluster() -> Iterator[Cluster]:
     found = Cluster(home=HOME, engine=status.engine, instance=status.instance)
     for job in found.jobs():
         found.inside("login", "scancel", job)
-    found.inside("login", "sh", "-c", "rm -rf /work/ada/dl4mic/sessions /work/ada/dl4mic/builds")
+    found.inside("login", "sh", "-c", "rm -rf /scratch/ada/dl4mic/sessions /scratch/ada/dl4mic/builds")
     shutil.rmtree(HOME / "state" / "sessions", ignore_errors=True)
     yield found
     if os.environ.get("CI"):
@@ -60,7 +60,7 @@ def image(cluster: Cluster, sandbox_profile: ClusterProfile) -> PurePosixPath:
         "launch", "pixel_segmentation", "--until-ready", "--no-browser", "--json", timeout=1500
     ).json
     cluster.cli("stop", session["session"], "-o", str(cluster.home / "first"))
-    found = cluster.inside("login", "sh", "-c", "ls /work/ada/dl4mic/images/*.sif").split()
+    found = cluster.inside("login", "sh", "-c", "ls /scratch/ada/dl4mic/images/*.sif").split()
     assert len(found) >= 1
     return PurePosixPath(found[0])
 

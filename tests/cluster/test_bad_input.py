@@ -24,7 +24,7 @@ def nothing_left_behind(
         return
 
     def state() -> tuple[set[str], list[str], str]:
-        builds = cluster.inside("login", "sh", "-c", "ls /work/ada/dl4mic/builds 2> /dev/null || true")
+        builds = cluster.inside("login", "sh", "-c", "ls /scratch/ada/dl4mic/builds 2> /dev/null || true")
         return cluster.session_dirs(), cluster.jobs(), builds
 
     before = state()
@@ -168,13 +168,13 @@ def test_a_missing_data_folder(other_laptop: Cluster):
 
 
 def test_a_missing_data_folder_on_the_cluster(other_laptop: Cluster):
-    done = other_laptop.cli(*LAUNCH, "-d", "cluster:/work/ada/nowhere", code=2)
-    refused(done, "/work/ada/nowhere", "does not exist on sandbox", home=other_laptop.home)
+    done = other_laptop.cli(*LAUNCH, "-d", "cluster:/scratch/ada/nowhere", code=2)
+    refused(done, "/scratch/ada/nowhere", "does not exist on sandbox", home=other_laptop.home)
 
 
 def test_an_image_that_does_not_exist(other_laptop: Cluster):
-    done = other_laptop.cli(*LAUNCH, "--image", "/work/ada/none.sif", code=7)
-    refused(done, "/work/ada/none.sif", home=other_laptop.home)
+    done = other_laptop.cli(*LAUNCH, "--image", "/scratch/ada/none.sif", code=7)
+    refused(done, "/scratch/ada/none.sif", home=other_laptop.home)
 
 
 def test_a_local_port_that_is_taken(other_laptop: Cluster):

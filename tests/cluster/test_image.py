@@ -59,21 +59,21 @@ def recipe(tmp_path: Path) -> Callable[[str], Path]:
 def test_the_build_environment_is_used_and_leaves_no_trace(
     cluster: Cluster, with_profile: Callable[..., Cluster], recipe: Callable[[str], Path]
 ):
-    cluster.inside("login", "mkdir", "-p", "/work/ada/site", user="ada")
+    cluster.inside("login", "mkdir", "-p", "/scratch/ada/site", user="ada")
     for name, content in SITE.values():
         cluster.inside(
-            "login", "sh", "-c", 'printf "%s" "$1" > "/work/ada/site/$2"', "sh", content, name, user="ada"
+            "login", "sh", "-c", 'printf "%s" "$1" > "/scratch/ada/site/$2"', "sh", content, name, user="ada"
         )
-    environment = {key: f"/work/ada/site/{name}" for key, (name, _) in SITE.items()}
+    environment = {key: f"/scratch/ada/site/{name}" for key, (name, _) in SITE.items()}
     laptop = with_profile(
-        work_dir="/work/ada/tiny",
+        work_dir="/scratch/ada/tiny",
         build={"cpus": 2, "mem": "4G", "environment": {**environment, "proxies": {"no_proxy": CANARY}}},
     )
     # The image holds no JupyterLab: it is built, then the session ends with that as its reason.
     done = laptop.cli("launch", "-c", str(recipe(USES_THE_SITE)), "--no-browser", code=6)
     assert "JupyterLab ended with an error" in done.err, done.err
 
-    image = cluster.inside("login", "sh", "-c", "ls /work/ada/tiny/images/*.sif").strip()
+    image = cluster.inside("login", "sh", "-c", "ls /scratch/ada/tiny/images/*.sif").strip()
     try:
         found = cluster.inside(
             "login", "apptainer", "exec", "--contain", image, "sh", "-c",
@@ -88,32 +88,32 @@ def test_the_build_environment_is_used_and_leaves_no_trace(
         # Nothing is left on the nodes, and no half-built image.
         for node in ("gpu01", "gpu02"):
             assert cluster.inside(node, "sh", "-c", "ls -d /tmp/dl4mic-build* 2> /dev/null || true") == ""
-        listed = cluster.inside("login", "ls", "/work/ada/tiny/images").split()
+        listed = cluster.inside("login", "ls", "/scratch/ada/tiny/images").split()
         assert sorted(PurePosixPath(name).suffix for name in listed) == [".json", ".sif"]
     finally:
-        cluster.inside("login", "rm", "-rf", "/work/ada/tiny", "/work/ada/site")
+        cluster.inside("login", "rm", "-rf", "/scratch/ada/tiny", "/scratch/ada/site")
 
 
 def test_a_build_that_fails_is_told_with_its_own_words(
     cluster: Cluster, with_profile: Callable[..., Cluster], recipe: Callable[[str], Path]
 ):
-    laptop = with_profile(work_dir="/work/ada/tiny")
+    laptop = with_profile(work_dir="/scratch/ada/tiny")
     configuration = recipe(
         "FROM debian:trixie-slim AS environment\nWORKDIR /home\nRUN echo so it goes >&2; exit 3\n"
     )
     try:
         done = laptop.cli("launch", "-c", str(configuration), "--no-browser", code=7)
         assert "so it goes" in done.err and "Dockerfile:3" in done.err and "build.log" in done.err
-        assert cluster.inside("login", "ls", "/work/ada/tiny/images") == ""
+        assert cluster.inside("login", "ls", "/scratch/ada/tiny/images") == ""
         assert cluster.jobs() == []
     finally:
-        cluster.inside("login", "rm", "-rf", "/work/ada/tiny")
+        cluster.inside("login", "rm", "-rf", "/scratch/ada/tiny")
 
 
 def test_two_launches_share_one_build(
     cluster: Cluster, with_profile: Callable[..., Cluster], recipe: Callable[[str], Path]
 ):
-    laptop = with_profile(work_dir="/work/ada/tiny")
+    laptop = with_profile(work_dir="/scratch/ada/tiny")
     configuration = str(recipe("FROM debian:trixie-slim AS environment\nWORKDIR /home\nRUN sleep 3\n"))
     try:
         first = laptop.cli("launch", "-c", configuration, "--detach", "--json").json
@@ -127,7 +127,7 @@ def test_two_launches_share_one_build(
         laptop.cli("stop", first["session"])
         assert cluster.jobs() == []
     finally:
-        cluster.inside("login", "rm", "-rf", "/work/ada/tiny")
+        cluster.inside("login", "rm", "-rf", "/scratch/ada/tiny")
 
 
 def test_what_cannot_be_converted_is_refused_before_anything_is_connected_to(

@@ -169,6 +169,13 @@ def test_what_jupyter_writes_lies_on_the_nodes_own_disk(live: Live, kernel: Kern
     assert all(word.startswith("/tmp") for word in printed.split())
 
 
+def test_a_kernel_listens_on_no_port_of_the_shared_node(live: Live, kernel: Kernel):
+    printed = kernel.run(
+        "import json, ipykernel; print(json.load(open(ipykernel.get_connection_file()))['transport'])"
+    )
+    assert printed == "ipc\n"
+
+
 def test_a_package_installed_from_the_notebook_stays_in_the_session(live: Live, kernel: Kernel):
     printed = kernel.run(
         "import os, sysconfig, site; print(os.environ['PYTHONUSERBASE'], site.ENABLE_USER_SITE)"
@@ -216,7 +223,7 @@ def test_the_token_is_in_no_file_that_others_can_read(live: Live):
     """Looked for by a second user of the cluster, everywhere, on login and compute node."""
     for node in ("login", live.facts["node"]):
         found = live.cluster.inside(
-            node, "grep", "-rsl", live.token, "/work", "/home", "/tmp", "/var", "/run", "/dev/shm", "/etc", "/opt",
+            node, "grep", "-rsl", live.token, "/scratch", "/home", "/tmp", "/var", "/run", "/dev/shm", "/etc", "/opt",
             user="ben", check=False,
         )  # fmt: skip
         assert found == ""
@@ -309,16 +316,20 @@ def test_without_a_gpu(cluster: Cluster, image: PurePosixPath):
 
 def test_data_that_lies_on_the_cluster_is_bound_read_only(cluster: Cluster, image: PurePosixPath):
     cluster.inside(
-        "login", "sh", "-c", "mkdir -p '/work/ada/my data' && echo 1 > '/work/ada/my data/a.txt'", user="ada"
+        "login",
+        "sh",
+        "-c",
+        "mkdir -p '/scratch/ada/my data' && echo 1 > '/scratch/ada/my data/a.txt'",
+        user="ada",
     )
-    with cluster.held("launch", "pixel_segmentation", "-d", "cluster:/work/ada/my data") as (facts, _):
+    with cluster.held("launch", "pixel_segmentation", "-d", "cluster:/scratch/ada/my data") as (facts, _):
         jupyter = Jupyter(facts["local_port"], read_token(cluster, facts["session_dir"]))
         with jupyter.kernel(NOTEBOOK) as kernel:
             assert kernel.run("print(open('/home/data/a.txt').read())") == "1\n\n"
             with pytest.raises(AssertionError, match="Read-only file system"):
                 kernel.run("open('/home/data/b.txt', 'w')")
     cluster.cli("stop", facts["session"])
-    assert cluster.inside("login", "ls", "/work/ada/my data") == "a.txt\n"
+    assert cluster.inside("login", "ls", "/scratch/ada/my data") == "a.txt\n"
 
 
 def test_a_job_that_is_cancelled_by_hand_is_told_as_such(cluster: Cluster, image: PurePosixPath):

@@ -34,7 +34,7 @@ def connection(sandbox_profile: ClusterProfile, at_cluster: None, person: Person
 @pytest.fixture
 def folder(connection: Connection) -> Iterator[PurePosixPath]:
     """A folder on the shared disk."""
-    made = connection.run("mktemp", "-d", "/work/ada/routes-XXXXXX").stdout.strip()
+    made = connection.run("mktemp", "-d", "/scratch/ada/routes-XXXXXX").stdout.strip()
     yield PurePosixPath(made)
     connection.run("rm", "-rf", made)
 

@@ -112,7 +112,7 @@ def test_two_sandboxes_do_not_meet(own: Cluster, cluster: Cluster) -> None:
 
 
 def test_a_cluster_killed_from_outside_comes_back_with_its_disks(own: Cluster, cluster: Cluster) -> None:
-    own.inside("login", "sh", "-c", "echo kept > /home/ada/kept && echo kept > /work/ada/kept", user="ada")
+    own.inside("login", "sh", "-c", "echo kept > /home/ada/kept && echo kept > /scratch/ada/kept", user="ada")
     job = own.inside(
         "login", "sbatch", "--parsable", "--wait", "--output=/dev/null", "--wrap=true", user="ada"
     ).strip()
@@ -124,7 +124,7 @@ def test_a_cluster_killed_from_outside_comes_back_with_its_disks(own: Cluster, c
     seen = sandbox.up(say=quiet)
     assert seen.state == "up"
     assert not set(containers(own)) & set(before)
-    assert own.inside("login", "cat", "/home/ada/kept", "/work/ada/kept", user="ada") == "kept\nkept\n"
+    assert own.inside("login", "cat", "/home/ada/kept", "/scratch/ada/kept", user="ada") == "kept\nkept\n"
     assert "COMPLETED" in own.inside(
         "login", "sacct", "--jobs", job, "--noheader", "--format=state", user="ada"
     )
@@ -264,7 +264,7 @@ def test_gpu02_takes_nothing_from_the_login_node_but_slurms(cluster: Cluster) ->
 
 
 def test_disks_are_shared_and_the_tiny_one_is_soon_full(cluster: Cluster) -> None:
-    for path in ("/home/ada", "/work/ada", "/tiny"):
+    for path in ("/home/ada", "/scratch/ada", "/tiny"):
         cluster.inside("login", "sh", "-c", f"echo here > {path}/shared", user="ada")
         for node in ("gpu01", "gpu02"):
             assert cluster.inside(node, "cat", f"{path}/shared", user="ada") == "here\n"
@@ -274,7 +274,7 @@ def test_disks_are_shared_and_the_tiny_one_is_soon_full(cluster: Cluster) -> Non
 
 
 def test_people_are_kept_apart(cluster: Cluster) -> None:
-    for path in ("/home/ada", "/work/ada", "/etc/munge/munge.key", "/etc/ssh/ssh_host_ed25519_key"):
+    for path in ("/home/ada", "/scratch/ada", "/etc/munge/munge.key", "/etc/ssh/ssh_host_ed25519_key"):
         assert "Permission denied" in cluster.inside(
             "login", "sh", "-c", f"ls {path} && cat {path}", user="ben", check=False
         )
@@ -300,8 +300,8 @@ def test_a_job_reaches_what_this_machine_reaches(cluster: Cluster) -> None:
     """Image builds run in jobs: names resolve there, and apt finds its mirror with the lent build environment."""
     script = (
         "set -e; cd $(mktemp -d); trap 'rm -rf $PWD' EXIT; mkdir -p lists/partial archives/partial sources.parts\n"
-        "cp /work/site/apt.sources sources.parts/site.sources\n"
-        "touch empty; [ ! -e /work/site/apt.conf ] || cp /work/site/apt.conf empty\n"
+        "cp /scratch/site/apt.sources sources.parts/site.sources\n"
+        "touch empty; [ ! -e /scratch/site/apt.conf ] || cp /scratch/site/apt.conf empty\n"
         "apt-get --config-file=empty -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=$PWD/sources.parts"
         " -o Dir::State::lists=$PWD/lists -o Dir::Cache=$PWD -o Debug::NoLocking=1 -o APT::Sandbox::User=ada update 2>&1\n"
     )

@@ -118,7 +118,7 @@ class Cluster:
 
     def session_dirs(self) -> set[str]:
         return set(
-            self.inside("login", "sh", "-c", "ls /work/ada/dl4mic/sessions 2> /dev/null || true").split()
+            self.inside("login", "sh", "-c", "ls /scratch/ada/dl4mic/sessions 2> /dev/null || true").split()
         )
 
     def records(self) -> set[str]:

@@ -19,12 +19,12 @@ users() { # the same people, with the same numbers, on every node
 
 homes() {
     local name uid keys
-    install -d -m 0755 /work/site
+    install -d -m 0755 /scratch/site
     while read -r name uid; do
         if [ ! -e "/home/$name" ]; then
             cp -a /etc/skel "/home/$name" && chown -R "$uid:$uid" "/home/$name"
         fi
-        install -d -o "$uid" -g "$uid" -m 0700 "/home/$name" "/home/$name/.ssh" "/work/$name"
+        install -d -o "$uid" -g "$uid" -m 0700 "/home/$name" "/home/$name/.ssh" "/scratch/$name"
         keys="/home/$name/.ssh/authorized_keys"
         if [ -e "/etc/dl4mic/keys/$name.pub" ] && ! grep -qsxFf "/etc/dl4mic/keys/$name.pub" "$keys"; then
             cat "/etc/dl4mic/keys/$name.pub" >> "$keys"

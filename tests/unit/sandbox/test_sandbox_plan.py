@@ -86,7 +86,7 @@ def test_nodes_share_their_disks(made: Plan) -> None:
         for host in ("login", "gpu01", "gpu02")
     }
     assert volumes["login"] == volumes["gpu01"] == volumes["gpu02"]
-    assert [word.rpartition(":")[2] for word in volumes["login"]] == ["/home", "/work", "/tiny"]
+    assert [word.rpartition(":")[2] for word in volumes["login"]] == ["/home", "/scratch", "/tiny"]
     tiny = next(volume for volume in made.volumes if volume.name.endswith("disk-tiny"))
     assert "--opt=o=nr_blocks=512,mode=1777" in tiny.options
 
@@ -163,7 +163,7 @@ def test_rendered_scripts_are_in_order(made: Plan) -> None:
 
 def test_the_profile_is_read_back(tmp_path: object) -> None:
     environment = {
-        "ca_file": "/work/site/ca-certificates.crt",
+        "ca_file": "/scratch/site/ca-certificates.crt",
         "proxies": {"http_proxy": "http://p.example:1"},
     }
     written = files.profile_text(SITE, RECORD, identity_file='C:\\keys\\"ada"', environment=environment)
@@ -172,7 +172,7 @@ def test_the_profile_is_read_back(tmp_path: object) -> None:
     assert str(read.identity_file) == 'C:\\keys\\"ada"'
     assert read.simulated
     assert (read.account, read.qos, read.partition) == ("lab", "normal", ("gpu",))
-    assert str(read.work_dir) == "/work/ada/dl4mic"
+    assert str(read.work_dir) == "/scratch/ada/dl4mic"
     assert read.build.environment.proxies == {"http_proxy": "http://p.example:1"}
     assert read.registry_mirrors == {"docker.io": "registry:5000"}
     assert (

@@ -28,7 +28,7 @@ def stand_ins(tmp_path: Path) -> Path:
     scripts = {
         "sbatch": '[ "$1" = --version ] && echo "slurm-wlm 24.11.5" && exit; grep -q bad && '
         '{ echo "allocation failure: Invalid qos specification" >&2; exit 1; }; exit 0',
-        "squeue": 'echo "41|/work/me/builds/x y"',
+        "squeue": 'echo "41|/scratch/me/builds/x y"',
         "sinfo": 'printf "gpu*|1-00:00:00\\nshort|30:00\\n"',
         "apptainer": 'echo "apptainer version 1.4.5"',
     }
@@ -61,7 +61,7 @@ def test_everything_is_there(remote: LocalRemote, tmp_path: Path):
     assert facts.problems(profile_at(tmp_path)) == {}
     assert facts.apptainer == "apptainer version 1.4.5"
     assert (facts.image_there, facts.data_there, facts.refusal) == (True, True, None)
-    assert (facts.build_job, facts.build_dir) == (41, PurePosixPath("/work/me/builds/x y"))
+    assert (facts.build_job, facts.build_dir) == (41, PurePosixPath("/scratch/me/builds/x y"))
     assert facts.time_limits == {"gpu*": "1-00:00:00", "short": "30:00"}
     assert facts.free_bytes and facts.free_bytes > 0
     assert len(remote.commands) == 1

@@ -18,8 +18,8 @@ def session(session_id: str = "bcdfgh", **values: object) -> Session:
         "notebook_file": "N.ipynb",
         "created": "2026-11-22T10:00:00+00:00",
         "submit_token": "0123",
-        "session_dir": PurePosixPath("/work/me/sessions") / session_id,
-        "image": PurePosixPath("/work/me/images/x.sif"),
+        "session_dir": PurePosixPath("/scratch/me/sessions") / session_id,
+        "image": PurePosixPath("/scratch/me/images/x.sif"),
         "gpus": "1",
         "simulated": False,
     }
@@ -28,7 +28,10 @@ def session(session_id: str = "bcdfgh", **values: object) -> Session:
 
 def test_a_record_comes_back_as_it_was():
     kept = session(
-        job_id=7, results=Path("/home/me/out"), build_dir=PurePosixPath("/work/me/builds/x"), local_port=8888
+        job_id=7,
+        results=Path("/home/me/out"),
+        build_dir=PurePosixPath("/scratch/me/builds/x"),
+        local_port=8888,
     )
     store.save(kept)
     assert store.find("bcdfgh") == kept

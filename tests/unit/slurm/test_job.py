@@ -9,7 +9,7 @@ from dl4mic_hpc.errors import UsageError
 from dl4mic_hpc.slurm.job import GpuRequest, Resources, check_bind_path
 
 PROFILE = profiles.parse(
-    "host: login\nwork_dir: /work/me\npartition: [gpu, a100]\naccount: lab\nqos: normal\ntime: 8:00:00\n",
+    "host: login\nwork_dir: /scratch/me\npartition: [gpu, a100]\naccount: lab\nqos: normal\ntime: 8:00:00\n",
     name="uni",
 )
 

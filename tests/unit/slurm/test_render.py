@@ -29,17 +29,17 @@ RESOURCES = Resources(time="60", mem="4G", cpus=2, gpus=GpuRequest(count=1), par
 JOB = JobSpec(
     session_id="bcdfgh",
     submit_token="0123",
-    session_dir=PurePosixPath("/work/me/sessions/bcdfgh"),
-    image=PurePosixPath("/work/me/images/x.sif"),
+    session_dir=PurePosixPath("/scratch/me/sessions/bcdfgh"),
+    image=PurePosixPath("/scratch/me/images/x.sif"),
     apptainer="apptainer",
     resources=RESOURCES,
     notebook="N.ipynb",
 )
 BUILD = BuildSpec(
     key="abc",
-    bundle_dir=PurePosixPath("/work/me/builds/abc"),
-    image=PurePosixPath("/work/me/images/x.sif"),
-    cache_dir=PurePosixPath("/work/me/cache"),
+    bundle_dir=PurePosixPath("/scratch/me/builds/abc"),
+    image=PurePosixPath("/scratch/me/images/x.sif"),
+    cache_dir=PurePosixPath("/scratch/me/cache"),
     apptainer="apptainer",
     resources=RESOURCES,
     manifest_sha256="0",
@@ -64,7 +64,7 @@ def assignment(script: str, name: str) -> list[str]:
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_every_value_arrives_whole(value: str):
-    folder = PurePosixPath("/work") / value
+    folder = PurePosixPath("/scratch") / value
     script = render_job(
         dataclasses.replace(
             JOB,
@@ -86,7 +86,7 @@ def test_every_value_arrives_whole(value: str):
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_every_value_of_a_build_arrives_whole(value: str):
-    folder = PurePosixPath("/work") / value
+    folder = PurePosixPath("/scratch") / value
     script = render_build(
         dataclasses.replace(BUILD, image=folder, cache_dir=folder, proxies={"http_proxy": value})
     )
@@ -100,7 +100,7 @@ def test_every_value_of_a_build_arrives_whole(value: str):
 @pytest.mark.parametrize("value", ["a\nb", "a\r", "a\x00b", "a\tb", "a\x1b[2J"])
 def test_control_characters_are_refused(value: str):
     with pytest.raises(UsageError, match="control character"):
-        render_job(dataclasses.replace(JOB, session_dir=PurePosixPath("/work") / value))
+        render_job(dataclasses.replace(JOB, session_dir=PurePosixPath("/scratch") / value))
 
 
 def test_the_request_says_nothing_of_data_or_people_and_does_not_requeue():
