@@ -118,11 +118,9 @@ def plan_launch(request: LaunchRequest) -> LaunchPlan:
         image=image.image,
         apptainer=profile.apptainer,
         resources=request.resources,
-        notebook=spec.notebook_file,
         modules=profile.modules,
         pre_script=profile.pre_script,
         data=request.cluster_data,
-        simulated=profile.simulated,
     )
     provenance = json.dumps(_provenance(session, spec, original, converted, image), indent=2).encode()
     files = {

@@ -126,12 +126,10 @@ class JobSpec:
     image: PurePosixPath
     apptainer: str
     resources: Resources
-    notebook: str
     modules: tuple[str, ...] = ()
     pre_script: str = ""
     data: PurePosixPath | None = None
     depends_on: int | None = None
-    simulated: bool = False
 
     @property
     def name(self) -> str:

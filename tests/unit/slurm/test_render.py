@@ -33,7 +33,6 @@ JOB = JobSpec(
     image=PurePosixPath("/scratch/me/images/x.sif"),
     apptainer="apptainer",
     resources=RESOURCES,
-    notebook="N.ipynb",
 )
 BUILD = BuildSpec(
     key="abc",
@@ -108,7 +107,7 @@ def test_the_request_says_nothing_of_data_or_people_and_does_not_requeue():
     assert {"--job-name=dl4mic-bcdfgh", "--no-requeue", "--export=NONE", "--nodes=1", "--ntasks=1"} <= set(
         options
     )
-    assert not [option for option in options if "N.ipynb" in option]
+    assert [option for option in options if option.startswith("--comment")] == ["--comment=dl4mic-hpc:0123"]
 
 
 def test_a_job_whose_image_is_being_built_waits_for_it_and_dies_with_it():
