@@ -105,7 +105,7 @@ def test_a_build_that_fails_is_told_with_its_own_words(
         done = laptop.cli("launch", "-c", str(configuration), "--no-browser", code=7)
         assert "so it goes" in done.err and "Dockerfile:3" in done.err and "build.log" in done.err
         assert cluster.inside("login", "ls", "/scratch/ada/tiny/images") == ""
-        assert cluster.jobs() == []
+        cluster.wait_until_idle()
     finally:
         cluster.inside("login", "rm", "-rf", "/scratch/ada/tiny")
 
@@ -125,7 +125,7 @@ def test_two_launches_share_one_build(
         laptop.cli("stop", second["session"])
         assert str(first["build_job_id"]) in cluster.jobs()
         laptop.cli("stop", first["session"])
-        assert cluster.jobs() == []
+        cluster.wait_until_idle()
     finally:
         cluster.inside("login", "rm", "-rf", "/scratch/ada/tiny")
 

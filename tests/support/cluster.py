@@ -116,6 +116,12 @@ class Cluster:
         """The ids of all pending and running jobs of the sandbox."""
         return self.inside("login", "squeue", "--noheader", "--format=%i").split()
 
+    def wait_until_idle(self) -> None:
+        """Until no job waits or runs: Slurm ends what depends on a failed job at its next look."""
+        self.inside(
+            "login", "timeout", "60", "sh", "-c", 'while [ -n "$(squeue --noheader)" ]; do sleep 0.2; done'
+        )
+
     def session_dirs(self) -> set[str]:
         return set(
             self.inside("login", "sh", "-c", "ls /scratch/ada/dl4mic/sessions 2> /dev/null || true").split()
