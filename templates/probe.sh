@@ -29,14 +29,16 @@ else
                 answer test_said "$said"
             fi
         fi
-        [ -z "$build" ] || answer build_job "$(squeue --noheader --me --states=PENDING,RUNNING --name="$build" --format="%i|%Z" 2> /dev/null | head -n 1)"
+        [ -z "$build" ] || [ -s "$image" ] || answer build_job "$(squeue --noheader --me --states=PENDING,RUNNING --name="$build" --format="%i|%Z" 2> /dev/null | head -n 1)"
     fi
 fi
 
-if command -v "$apptainer" > /dev/null; then
-    answer apptainer "$("$apptainer" --version 2>&1)"
-else
+if ! command -v "$apptainer" > /dev/null; then
     answer apptainer missing
+elif [ -n "$script" ]; then
+    answer apptainer there
+else
+    answer apptainer "$("$apptainer" --version 2>&1)"
 fi
 
 if said=$({ umask 077; mkdir -p "$work/images" "$work/sessions" "$work/builds" && head -c 65536 /dev/zero > "$work/sessions/.probe.$$"; } 2>&1); then

@@ -192,7 +192,8 @@ def submit(remote: Remote, plan: LaunchPlan, teller: Teller, local: LocalSide) -
     local.save(session)
     with _nothing_left_behind(remote, session, local) as ours:
         session = _provide_image(remote, plan, facts, teller, ours)
-        local.save(session)
+        if session.build_job_id is not None:
+            local.save(session)
         job = dataclasses.replace(plan.job, depends_on=session.build_job_id)
         teller.say(f"submitting session {session.id}")
         files = {

@@ -48,19 +48,16 @@ def remote(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> LocalRemote:
 
 
 def test_everything_is_there(remote: LocalRemote, tmp_path: Path):
-    image = tmp_path / "x.sif"
-    image.write_bytes(b"sif")
     facts = probe(
         remote,
         profile_at(tmp_path / "work"),
-        image=PurePosixPath(image),
+        image=PurePosixPath(tmp_path / "x.sif"),
         build_name="dl4mic-build-x",
         data=PurePosixPath(tmp_path),
         job_script="#!/bin/bash\ngood\n",
     )
     assert facts.problems(profile_at(tmp_path)) == {}
-    assert facts.apptainer == "apptainer version 1.4.5"
-    assert (facts.image_there, facts.data_there, facts.refusal) == (True, True, None)
+    assert (facts.image_there, facts.data_there, facts.refusal) == (False, True, None)
     assert (facts.build_job, facts.build_dir) == (41, PurePosixPath("/scratch/me/builds/x y"))
     assert facts.time_limits == {"gpu*": "1-00:00:00", "short": "30:00"}
     assert facts.free_bytes and facts.free_bytes > 0
@@ -69,12 +66,20 @@ def test_everything_is_there(remote: LocalRemote, tmp_path: Path):
 
 
 def test_a_check_is_told_the_versions(remote: LocalRemote, tmp_path: Path):
-    assert probe(remote, profile_at(tmp_path / "work")).slurm == "slurm-wlm 24.11.5"
+    facts = probe(remote, profile_at(tmp_path / "work"))
+    assert (facts.slurm, facts.apptainer) == ("slurm-wlm 24.11.5", "apptainer version 1.4.5")
 
 
 def test_a_request_that_slurm_would_refuse(remote: LocalRemote, tmp_path: Path):
     facts = probe(remote, profile_at(tmp_path / "work"), job_script="bad\n")
     assert facts.refusal == "allocation failure: Invalid qos specification"
+
+
+def test_an_image_that_is_there_is_being_built_by_nobody(remote: LocalRemote, tmp_path: Path):
+    image = tmp_path / "x.sif"
+    image.write_bytes(b"sif")
+    facts = probe(remote, profile_at(tmp_path / "w"), image=PurePosixPath(image), build_name="dl4mic-build-x")
+    assert (facts.image_there, facts.build_job) == (True, None)
 
 
 def test_data_and_image_that_are_not_there(remote: LocalRemote, tmp_path: Path):
