@@ -40,6 +40,11 @@ def wait(here: Instance, engine: Engine, record: Record) -> None:
         time.sleep(0.3)
 
 
+def end_lost_jobs(here: Instance, engine: Engine) -> None:
+    """Ends the jobs that ran when the machines went down: Slurm would believe in them until their time limit."""
+    engine.run("exec", here.name("ctl"), "scancel", "--quiet", "--state=RUNNING")
+
+
 def push(engine: Engine, record: Record) -> None:
     """Puts the base image into the cluster's registry under the name that recipes ask for."""
     target = f"127.0.0.1:{record.registry_port}/{REPOSITORY}:{TAG}"

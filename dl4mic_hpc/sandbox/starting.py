@@ -56,6 +56,7 @@ def up(*, site: str = "default", engine: str | None = None, say: Say) -> Sandbox
             record = _with_free_ports(here, record, say)
             _start(here, chosen, planned(record), say)
             ready.wait(here, chosen, record)
+            ready.end_lost_jobs(here, chosen)
         if record.pushed != images.base or not ready.has_base(record):
             say("putting the base image into the cluster's registry …")
             ready.push(chosen, record)

@@ -116,6 +116,10 @@ def test_a_cluster_killed_from_outside_comes_back_with_its_disks(own: Cluster, c
     job = own.inside(
         "login", "sbatch", "--parsable", "--wait", "--output=/dev/null", "--wrap=true", user="ada"
     ).strip()
+    lost = own.inside(
+        "login", "sbatch", "--parsable", "--output=/dev/null", "--wrap=sleep 3600", user="ada"
+    ).strip()
+    own.inside("login", "timeout", "60", "sh", "-c", "until squeue -h -t R | grep -q .; do sleep 0.2; done")
     before, other = containers(own), containers(cluster)
     pids = engine(own.engine, "inspect", "--format", "{{.State.Pid}}", *before)
     for pid in pids:
@@ -128,6 +132,8 @@ def test_a_cluster_killed_from_outside_comes_back_with_its_disks(own: Cluster, c
     assert "COMPLETED" in own.inside(
         "login", "sacct", "--jobs", job, "--noheader", "--format=state", user="ada"
     )
+    own.wait_until_idle()
+    assert "CANCELLED" in own.inside("login", "sacct", "--jobs", lost, "--noheader", "--format=state")
     assert containers(cluster) == other
 
 
