@@ -306,6 +306,21 @@ def test_detach_then_attach_then_stop(cluster: Cluster, image: PurePosixPath, tm
     assert "had already ended" in cluster.cli("stop", facts["session"]).out
 
 
+def test_logs_are_followed_until_the_session_ends(cluster: Cluster, image: PurePosixPath):
+    facts = cluster.cli("launch", "pixel_segmentation", "--detach", "--json").json
+    process = cluster.started("logs", facts["session"], "-f")
+    assert process.stdout
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if "is running at" in line:
+            break
+    cluster.cli("stop", facts["session"])
+    rest, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "hutting down" in rest
+
+
 def test_without_a_gpu(cluster: Cluster, image: PurePosixPath):
     with cluster.held("launch", "pixel_segmentation", "-g", "0") as (facts, _):
         jupyter = Jupyter(facts["local_port"], read_token(cluster, facts["session_dir"]))
