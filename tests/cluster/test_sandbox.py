@@ -132,6 +132,7 @@ def test_a_cluster_killed_from_outside_comes_back_with_its_disks(own: Cluster, c
     assert "COMPLETED" in own.inside(
         "login", "sacct", "--jobs", job, "--noheader", "--format=state", user="ada"
     )
+    own.wait_until_idle()
     assert lost not in own.jobs()
     assert containers(cluster) == other
 
