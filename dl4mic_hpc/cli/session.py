@@ -28,6 +28,15 @@ ClusterOption = Annotated[
     str | None,
     typer.Option("--cluster", help="Its cluster; needed only for a session launched from another computer."),
 ]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        help="Bring them to this folder instead of the one given at launch.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON on standard output.")]
 
 
@@ -144,15 +153,7 @@ def logs(
 
 def results(
     session: SessionArgument = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FOLDER",
-            help="Bring them to this folder instead of the one given at launch.",
-        ),
-    ] = None,
+    output: OutputOption = None,
     cluster: ClusterOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -168,15 +169,7 @@ def results(
 
 def stop(
     session: SessionArgument = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FOLDER",
-            help="Bring them to this folder instead of the one given at launch.",
-        ),
-    ] = None,
+    output: OutputOption = None,
     cluster: ClusterOption = None,
     as_json: JsonOption = False,
 ) -> None:
