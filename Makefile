@@ -91,12 +91,16 @@ demo: sandbox ## launches a real notebook on the practice cluster
 
 # ---- Checking ---------------------------------------------------------------------------------------------------------
 
+.PHONY: vectors
+vectors:
+	$(call phase,test vectors of BuildKit,.ci/buildkit-vectors)
+
 .PHONY: test
-test: system venv ## runs all tests, on the practice cluster too
+test: system venv vectors ## runs all tests, on the practice cluster too
 	$(BIN)/pytest
 
 .PHONY: test-unit
-test-unit: system-unit venv ## runs the tests that need no cluster
+test-unit: system-unit venv vectors ## runs the tests that need no cluster
 	$(BIN)/pytest -m 'not cluster'
 
 .PHONY: lint
@@ -127,12 +131,22 @@ format: venv ## formats the code and mends what ruff can mend
 	$(BIN)/ruff format --quiet
 	$(BIN)/ruff check --quiet --fix
 
+.PHONY: conformance
+conformance: system venv ## compares every recipe of the corpus with Docker's image, in all modes (up to 90 minutes)
+	$(call phase,conformance,$(BIN)/python -m tests.conformance --write)
+
 .PHONY: bench
 bench: system venv ## measures the speed: ratios of two ways, taken in one run
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python "$$bench" || exit; done
 
+.PHONY: upstream
+upstream: venv ## converts DL4MicEverywhere's whole catalogue: UPSTREAM=DIR holds clones of it and of ZeroCostDL4Mic
+	@[ -n '$(UPSTREAM)' ] || { echo 'error: where are the clones? make upstream UPSTREAM=DIR' >&2; exit 1; }
+	@cd tests && ../$(BIN)/python -m upstream '$(abspath $(UPSTREAM))' ../docs/reference/upstream.md
+
 .PHONY: clean
 clean: ## ends the tests' cluster, removes .venv, caches and build outputs; your own sandbox stays
+	@if [ -d .cache/conformance ] && [ -x $(BIN)/python ]; then $(BIN)/python -m tests.conformance --stop || true; fi
 	@if [ -d .cache/test-cluster ] && [ -x $(BIN)/dl4mic-hpc ]; then \
 		DL4MIC_HPC_HOME=$(CURDIR)/.cache/test-cluster $(BIN)/dl4mic-hpc sandbox down; fi
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build \

@@ -18,7 +18,8 @@ def data(*parts: str) -> Traversable:
 
 
 def home(kind: str) -> Path:
-    """The user's folder for `kind`: "config" (profiles, known host keys) or "state" (records, the sandbox).
+    """The user's folder for `kind`: "config" (profiles, known host keys), "state" (records, the sandbox)
+    or "cache" (what was fetched and can be fetched again).
 
     `DL4MIC_HPC_HOME` names one folder for all of them. A checkout of the source keeps its own, so that two
     checkouts, and a checkout and the installed program, never meddle with each other; the installed program
@@ -34,5 +35,6 @@ def home(kind: str) -> Path:
     folder = {
         "config": platformdirs.user_config_path,
         "state": platformdirs.user_state_path,
+        "cache": platformdirs.user_cache_path,
     }[kind]
     return folder("dl4mic-hpc", appauthor=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from dl4mic_hpc.profile import ClusterProfile
 from dl4mic_hpc.recipe.bundle import Bundle
@@ -73,11 +73,11 @@ def _apt_sources_name(path: PurePosixPath | None) -> str:
 def submit_build(remote: Remote, spec: BuildSpec, bundle: Bundle) -> int:
     """Stages the bundle and submits the job that builds it; its job id."""
     files = {
-        "build.sh": render_build(spec).encode(),
-        "image.def": bundle.definition.encode(),
-        "manifest.json": bundle.manifest,
-        **{str(path): content for path, content in bundle.files.items()},
+        str(path): content.read_bytes() if isinstance(content, Path) else content
+        for path, content in bundle.contents()
     }
+    # The bundle's own script builds for whoever has the folder; here a job does.
+    files["build.sh"] = render_build(spec).encode()
     folders = tuple(sorted({str(path.parent) for path in bundle.files} - {"."}))
     then = answers.sbatch_command(spec.bundle_dir, "build.sh")
     result = stage(remote, spec.bundle_dir, files, folders=folders, then=then)

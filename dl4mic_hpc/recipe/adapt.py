@@ -1,19 +1,25 @@
 """Where an image on a cluster is not what Docker would build, with the reason for each.
 
-Two kinds: adaptations, which change the recipe so that it works where nobody is root and the image is read-only,
-and differences that Apptainer or a build without the base image's configuration make. All of them stand in the
-bundle's manifest.
+Two kinds: adaptations, which change the image so that it works where nobody is root and it is read-only, and
+differences that Apptainer makes. `exact` leaves the adaptations out. All that remain stand in the bundle's manifest.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
-from dl4mic_hpc.recipe.steps import Copy, MakeFolder, Recipe
+from dl4mic_hpc.recipe import kinds
+from dl4mic_hpc.recipe.runtime import is_label
+from dl4mic_hpc.recipe.steps import Copy, Late, MakeFolder, Recipe, Run, Stage, Url, Value
 
 # The contract of the notebooks: input and output are bound there when a session starts.
 BIND_TARGETS = ("/home/data", "/home/results")
+# The last release of the form widgets' front end that JupyterLab 3 can load is the one before this.
+WIDGET_LIMIT = "jupyterlab_widgets<3.0.17"
+
+_JUPYTERLAB_3 = re.compile(r"jupyterlab\s*(?:==|~=|<=)\s*3\b|jupyterlab\s*<\s*4\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +31,80 @@ class Deviation:
     reason: str
 
 
-def adapt(recipe: Recipe) -> tuple[Recipe, tuple[Deviation, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapted:
+    """A recipe with what is done to its images beyond its steps.
+
+    portable_modes: of copied files. apt_as_root: while it is built. constraints: lines for pip, while it is built.
+    reachable: paths below /root that every user may read. homes: users whose home folder every user may read.
+    unset: variables that the image does not set when it runs.
+    """
+
+    recipe: Recipe
+    deviations: tuple[Deviation, ...]
+    portable_modes: bool = False
+    apt_as_root: bool = False
+    constraints: tuple[str, ...] = ()
+    reachable: tuple[str, ...] = ()
+    homes: tuple[str, ...] = ()
+    unset: frozenset[str] = field(default_factory=frozenset)
+
+
+def adapt(recipe: Recipe, *, exact: bool = False) -> Adapted:
     """The recipe as it is built on a cluster, and how that differs from Docker's image."""
+    if exact:
+        return Adapted(recipe=recipe, deviations=tuple(_differences(recipe)))
+    last = recipe.stages[-1]
     made = tuple(MakeFolder(path=path, line=0, text=f"folder {path}") for path in BIND_TARGETS)
-    adapted = dataclasses.replace(recipe, steps=recipe.steps + made)
-    return adapted, tuple(_deviations(recipe))
+    grown = dataclasses.replace(last, steps=(*last.steps, *made))
+    adapted = Adapted(
+        recipe=dataclasses.replace(recipe, stages=(*recipe.stages[:-1], grown)),
+        deviations=(),
+        portable_modes=True,
+        apt_as_root=True,
+        constraints=(WIDGET_LIMIT,) if _needs_widget_limit(recipe) else (),
+        reachable=_below_root(last),
+        homes=_users(recipe),
+        unset=frozenset({"HOME"}.intersection(name for name, _ in last.config.environment)),
+    )
+    return dataclasses.replace(adapted, deviations=(*_adaptations(adapted), *_differences(recipe)))
 
 
-def _deviations(recipe: Recipe) -> list[Deviation]:
+def _runs(recipe: Recipe) -> list[Run]:
+    return [step for stage in recipe.stages for step in stage.steps if isinstance(step, Run)]
+
+
+def _copies(recipe: Recipe) -> list[Copy]:
+    return [step for stage in recipe.stages for step in stage.steps if isinstance(step, Copy)]
+
+
+def _needs_widget_limit(recipe: Recipe) -> bool:
+    """JupyterLab 3 is asked for by a RUN, and pip is not limited by the recipe itself."""
+    runs = _runs(recipe)
+    if any(name == "PIP_CONSTRAINT" for run in runs for name, _ in run.environment):
+        return False
+    return any(_JUPYTERLAB_3.search(word) for run in runs for word in run.argv)
+
+
+def _below_root(stage: Stage) -> tuple[str, ...]:
+    """The places below /root that a variable of the image names."""
+    values = (part for _, value in stage.config.environment for part in _literals(value))
+    paths = {path.rstrip("/") for value in values for path in value.split(":") if path.startswith("/root/")}
+    return tuple(sorted(path for path in paths if ".." not in path.split("/") and path != "/root"))
+
+
+def _literals(value: Value) -> tuple[str, ...]:
+    return value.parts[::2] if isinstance(value, Late) else (value,)
+
+
+def _users(recipe: Recipe) -> tuple[str, ...]:
+    """Who the last stage's commands run as, and its image, without root."""
+    last = recipe.stages[-1]
+    named = [step.user for step in last.steps if isinstance(step, Run)] + [last.config.user]
+    return tuple(sorted({user.partition(":")[0] for user in named} - {"", "0", "root"}))
+
+
+def _adaptations(adapted: Adapted) -> list[Deviation]:
     found = [
         Deviation(
             name="bind-targets",
@@ -44,10 +116,69 @@ def _deviations(recipe: Recipe) -> list[Deviation]:
             what="while the image is built, apt downloads as root: APT_CONFIG names a file that says so",
             reason="a build without root rights cannot become apt's own user everywhere",
         ),
+    ]
+    if adapted.reachable:
+        found.append(
+            Deviation(
+                name="reachable-root",
+                what=f"every user can go through /root and read {', '.join(adapted.reachable)}",
+                reason="the image's variables name these places, and in a session nobody is root",
+            )
+        )
+    if adapted.homes:
+        found.append(
+            Deviation(
+                name="readable-homes",
+                what=f"every user can read the home folder of {', '.join(adapted.homes)}",
+                reason="a session runs as the person who starts it, not as the recipe's USER",
+            )
+        )
+    if adapted.unset:
+        found.append(
+            Deviation(
+                name="home-variable",
+                what="HOME is not set by the image",
+                reason="it would point into the read-only image instead of the session's own folder",
+            )
+        )
+    if adapted.constraints:
+        found.append(
+            Deviation(
+                name="widget-front-end",
+                what=f"while the image is built, pip is limited to {', '.join(adapted.constraints)}",
+                reason="JupyterLab 3 cannot load the form widgets' front end of later releases",
+            )
+        )
+    return found + _adapted_files(adapted.recipe)
+
+
+def _adapted_files(recipe: Recipe) -> list[Deviation]:
+    found = []
+    if any(step.mode == "" for step in _copies(recipe)):
+        found.append(
+            Deviation(
+                name="portable-modes",
+                what="copied files have the mode 0644, or 0755 for folders and programs",
+                reason="every user can read them, and every laptop, whatever its umask or system, builds the same image",
+            )
+        )
+    if any(isinstance(source.origin, Url) for step in _copies(recipe) for source in step.sources):
+        found.append(
+            Deviation(
+                name="fetched-modes",
+                what="files that ADD fetches have the mode 0644 instead of 0600",
+                reason="in a session nobody is root, who alone could read them",
+            )
+        )
+    return found
+
+
+def _differences(recipe: Recipe) -> list[Deviation]:
+    found = [
         Deviation(
-            name="base-configuration",
-            what="USER, SHELL and ONBUILD of the base image are not followed",
-            reason="the base image's configuration is not read; steps run as root by /bin/sh",
+            name="owners",
+            what="all files of the finished image belong to root, or to who runs it",
+            reason="Apptainer packs an image so where nobody is root; while it is built owners are Docker's",
         ),
         Deviation(
             name="temporary-folders",
@@ -60,26 +191,71 @@ def _deviations(recipe: Recipe) -> list[Deviation]:
             reason="Apptainer puts the GPU driver's libraries there",
         ),
     ]
-    if recipe.left_out:
-        names = ", ".join(f"'{name}'" if name else "one without a name" for name in recipe.left_out)
+    if _copies(recipe):
         found.append(
-            Deviation(
-                name="target",
-                what=f"the image ends with the stage '{recipe.stage}'; later stages are left out: {names}",
-                reason="the notebook lies in the session's own folder, so that a new version of it builds no image",
-            )
-        )
-    if any(isinstance(step, Copy) for step in recipe.steps):
-        found += [
-            Deviation(
-                name="portable-modes",
-                what="copied files have the mode 0644, or 0755 for folders and programs",
-                reason="every user can read them, and every laptop, whatever its umask or system, builds the same image",
-            ),
             Deviation(
                 name="times",
                 what="copied files are dated 1980-01-02",
                 reason="the same files give the same bundle",
-            ),
-        ]
+            )
+        )
+    return found + _of_configuration(recipe) + _of_stages(recipe)
+
+
+def _of_configuration(recipe: Recipe) -> list[Deviation]:
+    config = recipe.stages[-1].config
+    found = []
+    if config.user not in ("", "0", "root"):
+        found.append(
+            Deviation(
+                name="user",
+                what=f"the image does not start as the user {config.user}",
+                reason="Apptainer runs an image as the person who starts it",
+            )
+        )
+    docker_only = {
+        "EXPOSE": config.ports,
+        "HEALTHCHECK": config.health,
+        "ONBUILD": config.onbuild,
+        "STOPSIGNAL": config.stop_signal,
+        "VOLUME": config.volumes,
+    }
+    said = [name for name, value in docker_only.items() if value]
+    if said:
+        found.append(
+            Deviation(
+                name="docker-only",
+                what=f"{', '.join(said)} are kept in /.dl4mic-hpc/recipe.json and have no effect",
+                reason="Apptainer has nothing of the kind",
+            )
+        )
+    if not kinds.has_shell(recipe, len(recipe.stages) - 1):
+        found.append(
+            Deviation(
+                name="no-shell",
+                what="where the image holds no /bin/sh, `apptainer run` does not start it; `apptainer exec` does",
+                reason="Apptainer's start script is a shell's",
+            )
+        )
+    if odd := [name for name, value in config.labels if not is_label(name) or "\n" in value]:
+        found.append(
+            Deviation(
+                name="labels",
+                what=f"these labels stand on one line, or not at all: {', '.join(map(repr, odd))}",
+                reason="Apptainer keeps neither blanks in a label's name nor lines in its value",
+            )
+        )
     return found
+
+
+def _of_stages(recipe: Recipe) -> list[Deviation]:
+    if not recipe.left_out:
+        return []
+    names = ", ".join(f"'{name}'" if name else "one without a name" for name in recipe.left_out)
+    return [
+        Deviation(
+            name="target",
+            what=f"the image ends with the stage '{recipe.stages[-1].name}'; later stages are left out: {names}",
+            reason="the notebook lies in the session's own folder, so that a new version of it builds no image",
+        )
+    ]

@@ -1,126 +1,297 @@
-"""A recipe -> the text of an Apptainer definition that builds the same image.
+"""A recipe -> the text of an Apptainer definition that builds the same image, and the files that it reads.
 
-No text of the Dockerfile reaches the header or `%files`, where Apptainer would interpret it on the machine that
-builds. Everywhere else it stands inside single quotes, and what Apptainer's reader of definitions would take for
-its own (a line that begins with `%` or `Bootstrap:`, a `{{ name }}`) is broken by an empty pair of quotes, which
-no shell sees (https://apptainer.org/docs/user/latest/definition_files.html).
-
-The order of the Dockerfile is kept: every COPY is an archive that `%post` unpacks at its turn, every RUN a
-process of its own with exactly the recipe's environment, folder and shell.
+No text of the Dockerfile reaches a header or `%files`, where Apptainer would interpret it on the machine that builds:
+stages have names of our own, files lie in folders of our own. Everywhere else it stands inside quotes that Apptainer's
+reader of definitions leaves alone. A stage that continues another one begins as a copy of it.
 """
 
 from __future__ import annotations
 
-import posixpath
-import re
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 from dl4mic_hpc import resources
 from dl4mic_hpc.errors import RecipeError
+from dl4mic_hpc.recipe import kinds, loads, runtime
+from dl4mic_hpc.recipe.adapt import Adapted
 from dl4mic_hpc.recipe.context import Packed
-from dl4mic_hpc.recipe.steps import Copy, ImageConfig, MakeFolder, Recipe, Run
+from dl4mic_hpc.recipe.layers import Layers, oci_archive
+from dl4mic_hpc.recipe.loads import Load
+from dl4mic_hpc.recipe.parser import refuse
+from dl4mic_hpc.recipe.post import IN, OUT, ROOT, post
+from dl4mic_hpc.recipe.steps import BaseImage, Copy, FromStage, MakeFolder, Recipe, Run, Scratch, Stage, Step
 
 # Apptainer reads a definition with a buffer of 64 KiB; a section, with the line after it, has to fit.
 SECTION_LIMIT = 65_000
 
-_BREAK = re.compile(
-    r"(?<=\{)(?=\{)|^(?=[^\S\n]*%)|^(?=bootstrap:)|(?<=\r)(?=\n)", re.IGNORECASE | re.MULTILINE
-)
-_PLAIN = re.compile(r"[A-Za-z0-9_./:=@+,-]+")
-_HEADING = 100
+Files = dict[PurePosixPath, bytes | Path]
+PackedLoads = Mapping[tuple[int, str], Packed]
+
+# A layer that holds nothing: the end of a tar.
+_EMPTY = bytes(10_240)
+_LIBRARY = ("steps.sh", "users.sh", "copies.sh", "mounts.sh")
 
 
-def quote(text: str) -> str:
-    """`text` as one word of a POSIX shell that Apptainer's reader of definitions leaves alone.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The definition, and the files beside it by their path; a Path for one that is copied from elsewhere."""
 
-    A quote stands in double quotes: the shell inside Apptainer 1.4 that reads `%environment` keeps the backslash
-    of an escaped one.
+    text: str
+    files: Files
+
+
+@dataclass(slots=True)
+class _Part:
+    """One stage of the definition. taken: from which stage what goes where."""
+
+    name: str
+    bootstrap: str = "scratch"
+    source: str = ""
+    taken: list[tuple[str, str, str]] = field(default_factory=list)
+    sections: dict[str, str] = field(default_factory=dict)
+
+    def text(self, *, named: bool) -> str:
+        header = [f"Bootstrap: {self.bootstrap}"]
+        header += [f"From: {self.source}"] if self.source else []
+        header += [f"Stage: {self.name}"] if named else []
+        parts = ["".join(f"{line}\n" for line in header)]
+        for stage, group in itertools.groupby(self.taken, key=lambda each: each[0]):
+            listed = "".join(f"    {path} {target}\n" for _, path, target in group)
+            parts.append(f"\n%files from {stage}\n{listed}")
+        parts += [f"\n%{name}\n{body}" for name, body in self.sections.items() if body]
+        return "".join(parts)
+
+
+def serialise(
+    adapted: Adapted,
+    *,
+    packed: PackedLoads,
+    bases: Mapping[int, str],
+    kept: Mapping[str, bytes],
+    platform: str,
+) -> Written:
+    """The definition.
+
+    packed: the files of each load that does not come from a stage, by the stage's place and the load's id. bases:
+    where a registry has the base image of the stage at this place. kept: files that stay in the image, by their name
+    in /.dl4mic-hpc. RecipeError if a section grows beyond what Apptainer reads, and for what a stage without a shell
+    cannot do.
     """
-    if _PLAIN.fullmatch(text):
-        return text
-    inner = _BREAK.sub("\0", text).replace("'", "'\"'\"'").replace("\0", "''")
-    return f"'{inner}'"
-
-
-def serialise(recipe: Recipe, *, base: str, packed: dict[int, Packed]) -> str:
-    """The definition. `base` is where the base image comes from; `packed` the files of the COPY at each step.
-
-    RecipeError if a section grows beyond what Apptainer reads.
-    """
-    sections = {
-        "files": "    ctx /.dl4mic-hpc\n",
-        "post": _post(recipe, packed),
-        "environment": "".join(
-            f"export {name}={quote(value)}\n" for name, value in recipe.config.environment
-        ),
-        "runscript": _runscript(recipe.config),
-    }
-    for name, body in sections.items():
-        size = len(body.encode())
-        if size > SECTION_LIMIT:
-            raise RecipeError(
-                f"{recipe.name}: the definition's %{name} would have {size} bytes, and Apptainer reads {SECTION_LIMIT}",
-                hint="move long commands into a script, and COPY and RUN that",
-            )
-    return f"Bootstrap: docker\nFrom: {base}\n" + "".join(
-        f"\n%{name}\n{body}" for name, body in sections.items() if body
-    )
+    writer = _Writer(adapted, packed, bases, platform)
+    for at in range(len(adapted.recipe.stages)):
+        writer.stage(at, kept)
+    for part in writer.parts:
+        _check_size(adapted.recipe.name, part)
+    named = len(writer.parts) > 1
+    return Written(text="\n".join(part.text(named=named) for part in writer.parts), files=writer.files)
 
 
 def template(name: str) -> str:
-    """A constant part of every definition, from templates/recipe/."""
+    """A constant part of every bundle, from templates/recipe/."""
     return resources.data("templates", "recipe", name).read_text(encoding="utf-8")
 
 
-def _post(recipe: Recipe, packed: dict[int, Packed]) -> str:
-    lines = [template("post.sh")]
-    if recipe.presumed:
-        lines.append(f"dl4mic_presumed_unset {' '.join(recipe.presumed)}\n")
-    known: dict[str, str] = {}
-    for at, step in enumerate(recipe.steps):
-        where = f"{recipe.name}:{step.line}" if step.line else "dl4mic-hpc"
-        text = " ".join(step.text.split())
-        shown = text if len(text) <= _HEADING else text[: _HEADING - 1] + "…"
-        lines.append(f"\ndl4mic_step {quote(f'{where}: {shown}')}\n")
-        match step:
-            case MakeFolder():
-                lines.append(f"mkdir -p {quote(step.path)}\n")
-            case Copy():
-                lines.append(_copy(step, packed[at], at))
-            case Run():
-                fresh = {name: value for name, value in step.environment if known.get(name) != value}
-                known |= fresh
-                if fresh:
-                    words = " ".join(quote(f"{name}={value}") for name, value in fresh.items())
-                    lines.append(f'set -- "$@" {words}\n')
-                argv = " ".join(quote(word) for word in step.argv)
-                run = f'dl4mic_enter {quote(step.folder)} && exec /usr/bin/env "$@" {argv}'
-                lines.append(f"( {run} ) < /dev/null || dl4mic_failed {quote(where)}\n")
-    if recipe.config.labels:
-        words = "".join(f" \\\n    {quote(f'{name} {value}')}" for name, value in recipe.config.labels)
-        lines.append(f"\ndl4mic_label{words}\n")
-    lines.append("\ndl4mic_finish\n")
-    return "".join(lines)
+class _Writer:
+    def __init__(
+        self, adapted: Adapted, packed: PackedLoads, bases: Mapping[int, str], platform: str
+    ) -> None:
+        self.adapted, self.packed, self.bases, self.platform = adapted, packed, bases, platform
+        self.recipe: Recipe = adapted.recipe
+        self.parts: list[_Part] = []
+        self.files: Files = {}
+
+    def stage(self, at: int, kept: Mapping[str, bytes]) -> None:
+        last = at == len(self.recipe.stages) - 1
+        part = _Part(name=f"s{at}")
+        stage = self.recipe.stages[at]
+        self.begin(part, stage, at)
+        own: dict[str, bytes] = dict(kept) if last else {}
+        if kinds.has_shell(self.recipe, at):
+            if last or stage.steps or self.offers(at):
+                own |= self.steps(part, at)
+            self.take(part, at)
+        else:
+            self.assemble(part, at)
+        if own:
+            for name, content in own.items():
+                self.files[PurePosixPath(f"ctx/s{at}/.dl4mic-hpc", name)] = content
+            part.sections = {"files": f"    ctx/s{at}/.dl4mic-hpc /\n", **part.sections}
+        if last:
+            self.run_time(part)
+        self.parts.append(part)
+
+    def begin(self, part: _Part, stage: Stage, at: int) -> None:
+        match stage.base:
+            case BaseImage() as base:
+                part.bootstrap, part.source = base.agent, self.bases.get(at, "")
+                if base.file:
+                    part.source = self.keep(Path(base.file), at)
+            case FromStage(stage=below):
+                part.taken.append((f"s{below}", "/", "/"))
+            case Scratch():
+                self.begin_with_files(part, stage, at)
+
+    def begin_with_files(self, part: _Part, stage: Stage, at: int) -> None:
+        """On nothing at all there is no shell before the first files are there; if none comes, labels go in too."""
+        shell = kinds.has_shell(self.recipe, at)
+        layers = Layers()
+        for number, step in _leading(stage) if shell else _plain(stage):
+            self.layer(layers, at, number, step)
+        if not layers.done and shell:
+            raise refuse(
+                self.recipe.name,
+                stage.line,
+                "a RUN follows FROM scratch, and there is no file yet that it could run",
+                hint="begin with an image, or ADD the files of one first",
+            )
+        part.bootstrap, part.source = "oci-archive", f"base/s{at}.tar"
+        config: dict[str, object] = {} if shell else {"Labels": dict(stage.config.labels)}
+        archive = oci_archive(layers.done or [_EMPTY], config=config, platform=self.platform)
+        self.files[PurePosixPath(part.source)] = archive
+
+    def keep(self, file: Path, at: int) -> str:
+        """The path of a base image's file in the bundle; one that several stages stand on is there once."""
+        known = [path for path, content in self.files.items() if content == file]
+        path = known[0] if known else PurePosixPath(f"base/s{at}{file.suffix}")
+        self.files[path] = file
+        return str(path)
+
+    def layer(self, layers: Layers, at: int, number: int, step: Copy | MakeFolder) -> None:
+        try:
+            if isinstance(step, MakeFolder):
+                layers.make_folder(step)
+            else:
+                layers.copy(step, self.packed[at, f"{number:03d}"])
+        except RecipeError as error:
+            raise refuse(self.recipe.name, step.line, error.message, hint=error.hint) from error
+
+    def steps(self, part: _Part, at: int) -> dict[str, bytes]:
+        """`%post`, and the files that it needs."""
+        stage = self.recipe.stages[at]
+        done = _done(stage)
+        text, files = post(self.adapted, at, self.packed, done=done)
+        part.sections["post"] = text
+        own = {
+            "steps.sh": "\n".join(template(name) for name in _LIBRARY).encode(),
+            "owners.py": template("owners.py").encode(),
+            "owners.pl": template("owners.pl").encode(),
+            "site/README": template("site-readme.txt").encode(),
+            **{str(path): content for path, content in files.items()},
+        }
+        for load in loads.loads_of(stage):
+            packed = self.packed.get((at, load.id))
+            if packed is not None and int(load.id[:3]) not in done:
+                own |= _archives(load, packed)
+        return own
+
+    def offers(self, at: int) -> bool:
+        """Whether the stage has to make ready what others take."""
+        taken = list(loads.taken_from(self.recipe, at))
+        if kinds.is_image(self.recipe.stages[at]):
+            return any(not kinds.has_shell(self.recipe, taker) for taker, _ in taken)
+        return bool(taken)
+
+    def take(self, part: _Part, at: int) -> None:
+        """What this stage copies from others, brought to where its shell looks for it."""
+        for source in _sources(self.recipe.stages[at]):
+            place = "/" if kinds.is_image(self.recipe.stages[source]) else f"{OUT}/s{at}"
+            part.taken.append((f"s{source}", place, f"{IN}/s{source}"))
+
+    def assemble(self, part: _Part, at: int) -> None:
+        """The files of a stage without a shell: those of the context as layers, those of stages made ready there."""
+        stage = self.recipe.stages[at]
+        _check_order(self.recipe, stage)
+        if not isinstance(stage.base, Scratch):
+            layers = Layers(below=f"{OUT}/context")
+            for number, step in _plain(stage):
+                self.layer(layers, at, number, step)
+            if layers.done:
+                helper = _Part(name=f"c{at}", bootstrap="oci-archive", source=f"base/c{at}.tar")
+                archive = oci_archive(layers.done, config={}, platform=self.platform)
+                self.files[PurePosixPath(helper.source)] = archive
+                self.parts.append(helper)
+                part.taken.append((helper.name, f"{OUT}/context/", "/"))
+        for source in _sources(stage):
+            if not kinds.has_shell(self.recipe, source):
+                what = "files go from a stage without a shell to another one without"
+                hint = "take them from a stage that has a RUN, or let this one stand on an image with a shell"
+                raise refuse(self.recipe.name, stage.line, what, hint=hint)
+            part.taken.append((f"s{source}", f"{OUT}/s{at}/", "/"))
+
+    def run_time(self, part: _Part) -> None:
+        config = self.recipe.stages[-1].config
+        part.sections["environment"] = runtime.environment(config, without=self.adapted.unset)
+        part.sections["runscript"] = part.sections["startscript"] = runtime.runscript(self.recipe)
 
 
-def _copy(step: Copy, packed: Packed, at: int) -> str:
-    if packed.member is None:
-        return f"dl4mic_unpack {at:03d} {quote(step.destination)}\n"
-    parent = posixpath.dirname(step.destination)
-    return f"dl4mic_place {at:03d} {quote(packed.member)} {quote(parent)} {quote(step.destination)}\n"
+def _leading(stage: Stage) -> list[tuple[int, Copy | MakeFolder]]:
+    """The steps that need no shell, up to the first that does."""
+    return [
+        (number, step)
+        for number, step in itertools.takewhile(lambda each: _is_plain(each[1]), enumerate(stage.steps))
+        if not isinstance(step, Run)
+    ]
 
 
-def _runscript(config: ImageConfig) -> str:
-    """What starts, by Docker's table: arguments replace CMD and follow ENTRYPOINT; nothing is evaluated again.
+def _done(stage: Stage) -> frozenset[int]:
+    """The steps that the layers have done for good; without root rights Apptainer gives all that is in them to root."""
+    if not isinstance(stage.base, Scratch):
+        return frozenset()
+    return frozenset(number for number, step in _leading(stage) if step.owner in ROOT)
 
-    https://docs.docker.com/reference/dockerfile/#understand-how-cmd-and-entrypoint-interact
-    """
-    if config.entrypoint is None or config.folder is None:
-        return ""
-    lines = [f"cd {quote(config.folder)} || exit 1\n"]
-    if config.command:
-        lines.append(f'[ "$#" != 0 ] || set -- {" ".join(quote(word) for word in config.command)}\n')
-    if config.entrypoint:
-        lines.append(f'set -- {" ".join(quote(word) for word in config.entrypoint)} "$@"\n')
-    elif not config.command:
-        lines.append('[ "$#" != 0 ] || { echo "error: the image names no command: give one" >&2; exit 1; }\n')
-    return "".join([*lines, 'exec "$@"\n'])
+
+def _plain(stage: Stage) -> list[tuple[int, Copy | MakeFolder]]:
+    """All steps that need no shell."""
+    return [
+        (number, step)
+        for number, step in enumerate(stage.steps)
+        if _is_plain(step) and not isinstance(step, Run)
+    ]
+
+
+def _is_plain(step: Step) -> bool:
+    return isinstance(step, MakeFolder) or (isinstance(step, Copy) and not _from_stage(step))
+
+
+def _from_stage(copy: Copy) -> bool:
+    return any(isinstance(source.origin, FromStage) for source in copy.sources)
+
+
+def _check_order(recipe: Recipe, stage: Stage) -> None:
+    """Where no shell works, files of stages come after all others: refuses what would turn out otherwise by that."""
+    taken: list[str] = []
+    for step in stage.steps:
+        if isinstance(step, Copy) and _from_stage(step):
+            taken.append(step.destination)
+        elif isinstance(step, Copy) and any(_overlap(step.destination, other) for other in taken):
+            what = (
+                "this copies over what came from another stage, and the stage has no shell to do it in order"
+            )
+            raise refuse(recipe.name, step.line, what, hint="move it before the COPY --from")
+
+
+def _overlap(one: str, other: str) -> bool:
+    one, other = one.rstrip("/") + "/", other.rstrip("/") + "/"
+    return one.startswith(other) or other.startswith(one)
+
+
+def _sources(stage: Stage) -> list[int]:
+    """The stages that this one takes files from."""
+    return sorted({load.stage for load in loads.loads_of(stage) if load.stage is not None})
+
+
+def _archives(load: Load, packed: Packed) -> dict[str, bytes]:
+    found = {f"copy/{load.id}.tar": packed.archive, f"copy/{load.id}.folders": packed.folders}
+    for number, archive in enumerate(packed.archives):
+        found[f"copy/{load.id}.{number:03d}.tar"] = archive
+    return found
+
+
+def _check_size(name: str, part: _Part) -> None:
+    for section, body in part.sections.items():
+        size = len(body.encode("utf-8", "surrogateescape"))
+        if size > SECTION_LIMIT:
+            what = f"the definition's %{section} would have {size} bytes, and Apptainer reads {SECTION_LIMIT}"
+            raise RecipeError(f"{name}: {what}", hint="move steps into a script, and COPY and RUN that")

@@ -26,6 +26,7 @@ from dl4mic_hpc.profile import ClusterProfile
 from dl4mic_hpc.recipe import bundle as recipe_bundle
 from dl4mic_hpc.remote import Remote, stage
 from dl4mic_hpc.sessions import probe, store
+from dl4mic_hpc.sessions.outside import OnDemand
 from dl4mic_hpc.sessions.probe import ClusterFacts
 from dl4mic_hpc.sessions.session import Session, new_id
 from dl4mic_hpc.sessions.watch import Teller
@@ -92,6 +93,7 @@ def plan_launch(request: LaunchRequest) -> LaunchPlan:
                 context=context,
                 offered=spec.build_args(),
                 base_reference=lambda reference: _mirrored(reference, profile),
+                outside=OnDemand(insecure=frozenset(profile.insecure_registries)),
             )
         image = ensure.plan(profile, name=spec.id, bundle=bundle)
     else:

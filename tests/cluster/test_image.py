@@ -29,6 +29,7 @@ SITE = {
 
 USES_THE_SITE = """\
 FROM debian:trixie-slim AS environment
+USER root
 WORKDIR /home
 RUN grep -q canary "$PIP_CONFIG_FILE" && grep -q canary "$SSL_CERT_FILE" && grep -q canary "$PIP_CERT"
 RUN apt-config dump | grep -q 'Acquire::Retries "7"'
@@ -99,11 +100,11 @@ def test_a_build_that_fails_is_told_with_its_own_words(
 ):
     laptop = with_profile(work_dir="/scratch/ada/tiny")
     configuration = recipe(
-        "FROM debian:trixie-slim AS environment\nWORKDIR /home\nRUN echo so it goes >&2; exit 3\n"
+        "FROM debian:trixie-slim AS environment\nUSER root\nWORKDIR /home\nRUN echo so it goes >&2; exit 3\n"
     )
     try:
         done = laptop.cli("launch", "-c", str(configuration), "--no-browser", code=7)
-        assert "so it goes" in done.err and "Dockerfile:3" in done.err and "build.log" in done.err
+        assert "so it goes" in done.err and "Dockerfile:4" in done.err and "build.log" in done.err
         assert cluster.inside("login", "ls", "/scratch/ada/tiny/images") == ""
         cluster.wait_until_idle()
     finally:
@@ -114,7 +115,9 @@ def test_two_launches_share_one_build(
     cluster: Cluster, with_profile: Callable[..., Cluster], recipe: Callable[[str], Path]
 ):
     laptop = with_profile(work_dir="/scratch/ada/tiny")
-    configuration = str(recipe("FROM debian:trixie-slim AS environment\nWORKDIR /home\nRUN sleep 3\n"))
+    configuration = str(
+        recipe("FROM debian:trixie-slim AS environment\nUSER root\nWORKDIR /home\nRUN sleep 3\n")
+    )
     try:
         first = laptop.cli("launch", "-c", configuration, "--detach", "--json").json
         second = laptop.cli("launch", "-c", configuration, "--detach", "--json").json
@@ -134,7 +137,7 @@ def test_what_cannot_be_converted_is_refused_before_anything_is_connected_to(
     cluster: Cluster, with_profile: Callable[..., Cluster], recipe: Callable[[str], Path]
 ):
     laptop = with_profile(port=1)
-    configuration = recipe("FROM debian:trixie-slim AS environment\nRUN <<END\necho\nEND\n")
+    configuration = recipe("FROM debian:trixie-slim AS environment\nRUN --mount=type=ssh true\n")
     done = laptop.cli("launch", "-c", str(configuration), "--no-browser", code=8)
     assert "Dockerfile:2" in done.err and "hint: " in done.err
 

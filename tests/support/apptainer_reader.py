@@ -44,11 +44,23 @@ class Definition:
 
 def read(text: str) -> Definition:
     """The one stage in `text`."""
+    found = read_stages(text)
+    if len(found) != 1:
+        raise ReadError(f"{len(found)} stages")
+    return found[0]
+
+
+def read_stages(text: str) -> list[Definition]:
+    """The stages in `text`, in order. `%files from NAME` is a section of that name, its lines joined."""
     if template := re.search(r"\{\{\s*\w+\s*\}\}", text):
         raise ReadError(f"a template: {template.group()}")
     starts = [found.start() for found in re.finditer(r"^bootstrap:", text, re.IGNORECASE | re.MULTILINE)]
-    if starts != [0]:
+    if starts[:1] != [0]:
         raise ReadError(f"stages at {starts}")
+    return [_read_stage(text[start:end]) for start, end in itertools.pairwise([*starts, len(text)])]
+
+
+def _read_stage(text: str) -> Definition:
     parts: list[list[str]] = [[]]
     for line in text.split("\n"):
         line = line.removesuffix("\r")
@@ -70,8 +82,9 @@ def read(text: str) -> Definition:
             header[key.strip().lower()] = value.strip()
     sections: dict[str, str] = {}
     for start, *lines in parts[1:]:
-        name = start.lstrip("%").lower().split(" ")[0]
-        if name not in SECTIONS:
+        name, *arguments = start.lstrip("%").lower().split()
+        if name not in SECTIONS or (arguments and (name != "files" or arguments[0] != "from")):
             raise ReadError(f"a foreign section: {start}")
+        name = " ".join([name, *arguments])
         sections[name] = sections.get(name, "") + "\n".join(lines) + "\n"
     return Definition(header=header, sections=sections)

@@ -1,0 +1,1 @@
+"""What comes from elsewhere: base images' configurations, files from addresses, git repositories, each cached by hash."""
