@@ -248,6 +248,18 @@ def test_json_of_ps() -> None:
     assert shape({"version": 1, "sessions": [row]}) == shape(documented("ps"))
 
 
+def test_json_of_recipe_convert_and_check(
+    run_cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("Dockerfile").write_text("FROM base.example/plain:1\n")
+    Path("plain.json").write_text("{}")
+    words = ("Dockerfile", "--base-map", "base.example/plain:1=json:plain.json", "--json")
+    convert, check = (json.loads(run_cli("recipe", verb, *words).out) for verb in ("convert", "check"))
+    assert shape(convert) == shape(documented("recipe convert"))
+    assert set(check) == set(documented("recipe check"))
+
+
 @pytest.mark.parametrize("state", [None, "ended"])
 def test_json_of_results_and_stop(capsys: pytest.CaptureFixture[str], state: str | None) -> None:
     from dl4mic_hpc.transfer import Skipped, Summary
