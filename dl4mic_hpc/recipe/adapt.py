@@ -10,9 +10,8 @@ import dataclasses
 import re
 from dataclasses import dataclass, field
 
-from dl4mic_hpc.recipe import kinds
-from dl4mic_hpc.recipe.runtime import is_label
-from dl4mic_hpc.recipe.steps import Copy, Late, MakeFolder, Recipe, Run, Stage, Url, Value
+from dl4mic_hpc.recipe import kinds, runtime
+from dl4mic_hpc.recipe.steps import BaseImage, Copy, Late, MakeFolder, Recipe, Run, Stage, Url, Value
 
 # The contract of the notebooks: input and output are bound there when a session starts.
 BIND_TARGETS = ("/home/data", "/home/results")
@@ -50,10 +49,14 @@ class Adapted:
     unset: frozenset[str] = field(default_factory=frozenset)
 
 
-def adapt(recipe: Recipe, *, exact: bool = False) -> Adapted:
-    """The recipe as it is built on a cluster, and how that differs from Docker's image."""
+def adapt(recipe: Recipe, *, exact: bool = False, dropped: str = "") -> Adapted:
+    """The recipe as it is built on a cluster, and how that differs from Docker's image.
+
+    dropped: the name of the stage whose files the image is to do without, "" for none.
+    """
+    differences = [*_differences(recipe), *_of_stages(recipe, dropped)]
     if exact:
-        return Adapted(recipe=recipe, deviations=tuple(_differences(recipe)))
+        return Adapted(recipe=recipe, deviations=tuple(differences))
     last = recipe.stages[-1]
     made = tuple(MakeFolder(path=path, line=0, text=f"folder {path}") for path in BIND_TARGETS)
     grown = dataclasses.replace(last, steps=(*last.steps, *made))
@@ -67,7 +70,7 @@ def adapt(recipe: Recipe, *, exact: bool = False) -> Adapted:
         homes=_users(recipe),
         unset=frozenset({"HOME"}.intersection(name for name, _ in last.config.environment)),
     )
-    return dataclasses.replace(adapted, deviations=(*_adaptations(adapted), *_differences(recipe)))
+    return dataclasses.replace(adapted, deviations=(*_adaptations(adapted), *differences))
 
 
 def _runs(recipe: Recipe) -> list[Run]:
@@ -178,7 +181,8 @@ def _differences(recipe: Recipe) -> list[Deviation]:
         Deviation(
             name="owners",
             what="all files of the finished image belong to root, or to who runs it",
-            reason="Apptainer packs an image so where nobody is root; while it is built owners are Docker's",
+            reason="Apptainer packs an image so where nobody is root; while it is built owners are Docker's, but for"
+            " a base image's links and what is copied from an image",
         ),
         Deviation(
             name="temporary-folders",
@@ -199,7 +203,29 @@ def _differences(recipe: Recipe) -> list[Deviation]:
                 reason="the same files give the same bundle",
             )
         )
-    return found + _of_configuration(recipe) + _of_stages(recipe)
+    if any(mount.kind == "bind" for run in _runs(recipe) for mount in run.mounts):
+        found.append(
+            Deviation(
+                name="writable-mounts",
+                what="what RUN --mount=type=bind shows can be written to, as with rw; it is not kept",
+                reason="who builds without root rights cannot bind everywhere, so it is a copy",
+            )
+        )
+    return found + _of_bases(recipe) + _of_configuration(recipe)
+
+
+def _of_bases(recipe: Recipe) -> list[Deviation]:
+    bases = [stage.base for stage in recipe.stages if isinstance(stage.base, BaseImage)]
+    unread = list(dict.fromkeys(base.reference for base in bases if base.config is None))
+    if not unread:
+        return []
+    return [
+        Deviation(
+            name="base-configuration",
+            what=f"SHELL and ONBUILD of {', '.join(unread)} are presumed not to be set",
+            reason="nothing else in the recipe depends on what the base image says of itself, so it was not read",
+        )
+    ]
 
 
 def _of_configuration(recipe: Recipe) -> list[Deviation]:
@@ -237,25 +263,25 @@ def _of_configuration(recipe: Recipe) -> list[Deviation]:
                 reason="Apptainer's start script is a shell's",
             )
         )
-    if odd := [name for name, value in config.labels if not is_label(name) or "\n" in value]:
+    if lost := runtime.lost_labels(recipe):
         found.append(
             Deviation(
                 name="labels",
-                what=f"these labels stand on one line, or not at all: {', '.join(map(repr, odd))}",
-                reason="Apptainer keeps neither blanks in a label's name nor lines in its value",
+                what=f"these labels stand on one line without blanks around it, or not at all: {', '.join(map(repr, lost))}",
+                reason="Apptainer keeps neither blanks in a label's name nor lines in its value, and a shell writes them",
             )
         )
     return found
 
 
-def _of_stages(recipe: Recipe) -> list[Deviation]:
-    if not recipe.left_out:
-        return []
-    names = ", ".join(f"'{name}'" if name else "one without a name" for name in recipe.left_out)
-    return [
-        Deviation(
-            name="target",
-            what=f"the image ends with the stage '{recipe.stages[-1].name}'; later stages are left out: {names}",
-            reason="the notebook lies in the session's own folder, so that a new version of it builds no image",
-        )
-    ]
+def _of_stages(recipe: Recipe, dropped: str) -> list[Deviation]:
+    found = []
+    why = "the notebook lies in the session's own folder, so that a new version of it builds no image"
+    if dropped:
+        what = f"what COPY takes from the stage '{dropped}' is not in the image: the notebook"
+        found.append(Deviation(name="notebook-left-out", what=what, reason=why))
+    if recipe.left_out:
+        names = ", ".join(f"'{name}'" if name else "one without a name" for name in recipe.left_out)
+        what = f"the image ends with the stage '{recipe.stages[-1].name}'; later stages are left out: {names}"
+        found.append(Deviation(name="target", what=what, reason=why))
+    return found

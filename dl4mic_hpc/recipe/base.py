@@ -10,9 +10,17 @@ import re
 from collections.abc import Mapping, Sequence
 
 from dl4mic_hpc.errors import RecipeError
-from dl4mic_hpc.recipe.steps import ImageConfig, Late, Value
+from dl4mic_hpc.recipe.steps import Health, ImageConfig, Late, Value
 
 _UNUSABLE = re.compile(r"[\x00\ud800-\udfff]")
+# Of a health check, as Docker calls what `Health` calls so.
+_HEALTH = {
+    "Interval": "interval",
+    "Timeout": "timeout",
+    "StartPeriod": "start_period",
+    "StartInterval": "start_interval",
+    "Retries": "retries",
+}
 _HINT = "give the image's configuration as `docker inspect IMAGE` or the registry prints it"
 
 
@@ -28,7 +36,6 @@ def config_from_docker(document: object) -> ImageConfig:
     fields = {} if inner is None else inner
     if not isinstance(fields, Mapping):
         raise _unusable("its config is no JSON object")
-    health = _mapping(fields, "Healthcheck")
     return ImageConfig(
         environment=tuple(_variables(fields)),
         labels=tuple((name, _text(value, "Labels")) for name, value in _mapping(fields, "Labels").items()),
@@ -41,7 +48,7 @@ def config_from_docker(document: object) -> ImageConfig:
         ports=tuple(_mapping(fields, "ExposedPorts")),
         volumes=tuple(_mapping(fields, "Volumes")),
         stop_signal=_string(fields, "StopSignal"),
-        health=_words(health, "Test"),
+        health=_health(_mapping(fields, "Healthcheck")),
         author=_string(outer, "author") or _string(outer, "Author"),
     )
 
@@ -63,7 +70,7 @@ def as_docker(config: ImageConfig) -> dict[str, object]:
         "ExposedPorts": {port: {} for port in config.ports},
         "Volumes": {volume: {} for volume in config.volumes},
         "StopSignal": config.stop_signal,
-        "Healthcheck": {} if config.health is None else {"Test": list(config.health)},
+        "Healthcheck": _shown_health(config.health),
         "Author": config.author,
     }
     meaningful_if_empty = ("Entrypoint", "Cmd")
@@ -78,6 +85,19 @@ def _shown(value: Value) -> str:
     if isinstance(value, Late):
         return "".join(f"${{{part}}}" if at % 2 else part for at, part in enumerate(value.parts))
     return value
+
+
+def _health(fields: Mapping[str, object]) -> Health | None:
+    test = _words(fields, "Test")
+    numbers = {field: _number(fields, key) for key, field in _HEALTH.items()}
+    return Health(test=test or (), **numbers) if test or any(numbers.values()) else None
+
+
+def _shown_health(health: Health | None) -> dict[str, object]:
+    if health is None:
+        return {}
+    fields = {"Test": list(health.test), **{key: getattr(health, field) for key, field in _HEALTH.items()}}
+    return {key: value for key, value in fields.items() if value}
 
 
 def _variables(fields: Mapping[str, object]) -> list[tuple[str, Value]]:
@@ -110,6 +130,15 @@ def _mapping(fields: Mapping[str, object], key: str) -> Mapping[str, object]:
 def _string(fields: Mapping[str, object], key: str) -> str:
     value = fields.get(key)
     return "" if value is None else _text(value, key)
+
+
+def _number(fields: Mapping[str, object], key: str) -> int:
+    value = fields.get(key)
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _unusable(f"{key} holds {value!r:.80}, which is no whole number")
+    return value
 
 
 def _text(value: object, key: str) -> str:

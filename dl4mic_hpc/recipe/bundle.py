@@ -111,7 +111,8 @@ def convert(
     with file and line, for everything that is not converted exactly; docs/reference/recipes.md lists it.
     """
     name, data = _read(dockerfile)
-    parsed = stages.without(parse(data, name=name), without) if without else parse(data, name=name)
+    written = parse(data, name=name)
+    parsed = stages.without(written, without) if without else written
     fetched = outside or Nothing()
     beside = dockerfile.parent if isinstance(dockerfile, Path) else None
     packer = _Packer(context=context, name=name, beside=beside, outside=fetched, portable=not exact)
@@ -123,19 +124,19 @@ def convert(
     for need in recipe.needs:
         raise need
 
-    adapted = adapt(recipe, exact=exact)
+    adapted = adapt(recipe, exact=exact, dropped=without if parsed != written else "")
     bases = _bases(recipe, base_reference)
-    written = serialise(
+    definition = serialise(
         adapted,
         packed=packer.all_of(adapted.recipe),
         bases=bases,
         kept={"recipe.json": _recipe_json(recipe, key)},
         platform=platform,
     )
-    files = {PurePosixPath("build.sh"): template("build.sh").encode(), **written.files}
-    manifest = _manifest(adapted, written, files, key=key, build_args=build_args, bases=bases, exact=exact)
+    files = {PurePosixPath("build.sh"): template("build.sh").encode(), **definition.files}
+    manifest = _manifest(adapted, definition, files, key=key, build_args=build_args, bases=bases, exact=exact)
     return Bundle(
-        definition=written.text, files=files, manifest=manifest, key=key, deviations=adapted.deviations
+        definition=definition.text, files=files, manifest=manifest, key=key, deviations=adapted.deviations
     )
 
 

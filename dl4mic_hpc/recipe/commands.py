@@ -11,15 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dl4mic_hpc.errors import RecipeError
-from dl4mic_hpc.recipe import arguments, options
+from dl4mic_hpc.recipe import arguments, durations, options
 from dl4mic_hpc.recipe.heredocs import Heredoc
 from dl4mic_hpc.recipe.options import Options
-from dl4mic_hpc.recipe.parser import Instruction, refuse
+from dl4mic_hpc.recipe.parser import Instruction, refuse, split_flags
 
 # Instructions that BuildKit allows no trigger to be.
 UNTRIGGERED = ("FROM", "MAINTAINER", "ONBUILD")
 
-_DURATION = re.compile(r"[-+]?(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+")
+# The options of HEALTHCHECK that are lengths of time, and the shortest that Docker takes, in nanoseconds.
+HEALTH_TIMES = ("interval", "timeout", "start-period", "start-interval")
+_SHORTEST = 10**6
 _SAY_JSON = 'write it as a JSON array: ["PROGRAM", "ARGUMENT"]'
 
 
@@ -96,6 +98,15 @@ def _pairs(text: str, escape: str) -> Split:
     return tuple(part for pair in arguments.pairs(text, escape=escape) for part in pair), False
 
 
+def _trigger(text: str, escape: str) -> Split:
+    """One text; what Docker's parser finds wrong in the instruction that ONBUILD keeps is wrong wherever it stands."""
+    keyword, rest = arguments.first_word(text)
+    bare, _ = split_flags(rest, escape)
+    if bare and (split := _SPLIT.get(keyword.upper())):
+        split(bare, escape)
+    return (text,), False
+
+
 def _array_or_words(text: str, escape: str) -> Split:
     listed = arguments.json_array(text)
     return (arguments.words(text), False) if listed is None else (listed, True)
@@ -124,7 +135,7 @@ _SPLIT: Mapping[str, Callable[[str, str], Split]] = {
     "HEALTHCHECK": _health,
     "LABEL": _pairs,
     "MAINTAINER": _text,
-    "ONBUILD": _text,
+    "ONBUILD": _trigger,
     "RUN": _array_or_text,
     "SHELL": _array_or_text,
     "STOPSIGNAL": _text,
@@ -162,10 +173,16 @@ def _check_health(command: Command) -> None:
     if (kind == "NONE") == bool(words):
         what = "HEALTHCHECK NONE takes no words" if words else "HEALTHCHECK CMD names no command"
         raise command.refuse(what, hint="write HEALTHCHECK CMD COMMAND or HEALTHCHECK NONE")
-    for name in ("interval", "timeout", "start-period", "start-interval"):
-        value = command.options.text(name)
-        if value and (value.startswith("-") or not _DURATION.fullmatch(value)):
-            raise command.refuse(f"--{name}={value} is no duration", hint="write it as 30s or 1m30s")
+    for name in HEALTH_TIMES:
+        value = command.options.text(name) or "0"
+        try:
+            length = durations.nanoseconds(value)
+        except ValueError as error:
+            raise command.refuse(
+                f"--{name}={value} is no duration", hint="write it as 30s or 1m30s"
+            ) from error
+        if length and length < _SHORTEST:
+            raise command.refuse(f"--{name}={value} is less than 1ms", hint="write it as 30s or 1m30s")
     retries = command.options.text("retries")
     if retries and not re.fullmatch(r"\+?[0-9]{1,9}", retries, re.ASCII):
         raise command.refuse(f"--retries={retries} is no number", hint="write it as 3")

@@ -8,7 +8,7 @@ reader of definitions leaves alone. A stage that continues another one begins as
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -20,8 +20,8 @@ from dl4mic_hpc.recipe.context import Packed
 from dl4mic_hpc.recipe.layers import Layers, oci_archive
 from dl4mic_hpc.recipe.loads import Load
 from dl4mic_hpc.recipe.parser import refuse
-from dl4mic_hpc.recipe.post import IN, OUT, ROOT, post
-from dl4mic_hpc.recipe.steps import BaseImage, Copy, FromStage, MakeFolder, Recipe, Run, Scratch, Stage, Step
+from dl4mic_hpc.recipe.post import IN, OUT, ROOT, between, between_loads, made_for, post
+from dl4mic_hpc.recipe.steps import BaseImage, Copy, FromStage, MakeFolder, Recipe, Run, Scratch, Stage
 
 # Apptainer reads a definition with a buffer of 64 KiB; a section, with the line after it, has to fit.
 SECTION_LIMIT = 65_000
@@ -112,8 +112,7 @@ class _Writer:
             if last or stage.steps or self.offers(at):
                 own |= self.steps(part, at)
             self.take(part, at)
-        else:
-            self.assemble(part, at)
+        self.assemble(part, at)
         if own:
             for name, content in own.items():
                 self.files[PurePosixPath(f"ctx/s{at}/.dl4mic-hpc", name)] = content
@@ -135,11 +134,9 @@ class _Writer:
 
     def begin_with_files(self, part: _Part, stage: Stage, at: int) -> None:
         """On nothing at all there is no shell before the first files are there; if none comes, labels go in too."""
-        shell = kinds.has_shell(self.recipe, at)
-        layers = Layers()
-        for number, step in _leading(stage) if shell else _plain(stage):
-            self.layer(layers, at, number, step)
-        if not layers.done and shell:
+        shell, outside = kinds.has_shell(self.recipe, at), kinds.from_outside(self.recipe, at)
+        layers = self.layers(at)
+        if not outside and shell:
             raise refuse(
                 self.recipe.name,
                 stage.line,
@@ -148,7 +145,7 @@ class _Writer:
             )
         part.bootstrap, part.source = "oci-archive", f"base/s{at}.tar"
         config: dict[str, object] = {} if shell else {"Labels": dict(stage.config.labels)}
-        archive = oci_archive(layers.done or [_EMPTY], config=config, platform=self.platform)
+        archive = oci_archive(layers or [_EMPTY], config=config, platform=self.platform)
         self.files[PurePosixPath(part.source)] = archive
 
     def keep(self, file: Path, at: int) -> str:
@@ -158,67 +155,78 @@ class _Writer:
         self.files[path] = file
         return str(path)
 
-    def layer(self, layers: Layers, at: int, number: int, step: Copy | MakeFolder) -> None:
-        try:
-            if isinstance(step, MakeFolder):
-                layers.make_folder(step)
-            else:
-                layers.copy(step, self.packed[at, f"{number:03d}"])
-        except RecipeError as error:
-            raise refuse(self.recipe.name, step.line, error.message, hint=error.hint) from error
+    def layers(self, at: int, below: str = "") -> list[bytes]:
+        """What a stage gets from outside that does not come from other stages. below: what stands for its root."""
+        layers = Layers(below=below)
+        for number, step in _plain(self.recipe, at):
+            try:
+                if isinstance(step, MakeFolder):
+                    layers.make_folder(step)
+                else:
+                    layers.copy(step, self.packed[at, f"{number:03d}"])
+            except RecipeError as error:
+                raise refuse(self.recipe.name, step.line, error.message, hint=error.hint) from error
+        return layers.done
 
     def steps(self, part: _Part, at: int) -> dict[str, bytes]:
         """`%post`, and the files that it needs."""
-        stage = self.recipe.stages[at]
-        done = _done(stage)
+        done = _done(self.recipe, at)
         text, files = post(self.adapted, at, self.packed, done=done)
         part.sections["post"] = text
-        own = {
-            "steps.sh": "\n".join(template(name) for name in _LIBRARY).encode(),
-            "owners.py": template("owners.py").encode(),
-            "owners.pl": template("owners.pl").encode(),
-            "site/README": template("site-readme.txt").encode(),
-            **{str(path): content for path, content in files.items()},
-        }
-        for load in loads.loads_of(stage):
+        own = {**_library(), **{str(path): content for path, content in files.items()}}
+        for load in loads.loads_of(self.recipe.stages[at]):
             packed = self.packed.get((at, load.id))
-            if packed is not None and int(load.id[:3]) not in done:
+            if packed is not None and load.step not in done:
                 own |= _archives(load, packed)
         return own
 
     def offers(self, at: int) -> bool:
         """Whether the stage has to make ready what others take."""
-        taken = list(loads.taken_from(self.recipe, at))
-        if kinds.is_image(self.recipe.stages[at]):
-            return any(not kinds.has_shell(self.recipe, taker) for taker, _ in taken)
-        return bool(taken)
+        return any(
+            not kinds.is_searched(self.recipe, at) or load.step in kinds.from_outside(self.recipe, taker)
+            for taker, load in loads.taken_from(self.recipe, at)
+        )
 
     def take(self, part: _Part, at: int) -> None:
         """What this stage copies from others, brought to where its shell looks for it."""
-        for source in _sources(self.recipe.stages[at]):
-            place = "/" if kinds.is_image(self.recipe.stages[source]) else f"{OUT}/s{at}"
+        outside = kinds.from_outside(self.recipe, at)
+        wanted = (load.stage for load in loads.loads_of(self.recipe.stages[at]) if load.step not in outside)
+        for source in sorted({stage for stage in wanted if stage is not None}):
+            place = "/" if kinds.is_searched(self.recipe, source) else f"{OUT}/s{at}"
             part.taken.append((f"s{source}", place, f"{IN}/s{source}"))
 
     def assemble(self, part: _Part, at: int) -> None:
-        """The files of a stage without a shell: those of the context as layers, those of stages made ready there."""
-        stage = self.recipe.stages[at]
-        _check_order(self.recipe, stage)
-        if not isinstance(stage.base, Scratch):
-            layers = Layers(below=f"{OUT}/context")
-            for number, step in _plain(stage):
-                self.layer(layers, at, number, step)
-            if layers.done:
-                helper = _Part(name=f"c{at}", bootstrap="oci-archive", source=f"base/c{at}.tar")
-                archive = oci_archive(layers.done, config={}, platform=self.platform)
-                self.files[PurePosixPath(helper.source)] = archive
-                self.parts.append(helper)
-                part.taken.append((helper.name, f"{OUT}/context/", "/"))
-        for source in _sources(stage):
-            if not kinds.has_shell(self.recipe, source):
-                what = "files go from a stage without a shell to another one without"
-                hint = "take them from a stage that has a RUN, or let this one stand on an image with a shell"
-                raise refuse(self.recipe.name, stage.line, what, hint=hint)
-            part.taken.append((f"s{source}", f"{OUT}/s{at}/", "/"))
+        """What a stage gets from outside: files of the context as layers, those of stages made ready elsewhere."""
+        _check_order(self.recipe, at)
+        if not isinstance(self.recipe.stages[at].base, Scratch) and (
+            layers := self.layers(at, below=f"{OUT}/context")
+        ):
+            helper = _Part(name=f"c{at}", bootstrap="oci-archive", source=f"base/c{at}.tar")
+            archive = oci_archive(layers, config={}, platform=self.platform)
+            self.files[PurePosixPath(helper.source)] = archive
+            self.parts.append(helper)
+            part.taken.append((helper.name, f"{OUT}/context/", "/"))
+        between = between_loads(self.recipe, at)
+        if between:
+            self.go_between(at, sorted({load.stage for load in between if load.stage is not None}))
+        found = _made_ready(self.recipe, at)
+        part.taken += [(name, f"{made_for(at)}/", "/") for name in dict.fromkeys(name for name, _ in found)]
+
+    def go_between(self, taker: int, sources: list[int]) -> None:
+        """A stage that only hands files from stages without a shell on to another one without."""
+        lender = next(kinds.lenders(self.recipe), None)
+        if lender is None:
+            what = "files go from a stage without a shell to another one without"
+            hint = "take them from a stage that has a RUN, or let this one stand on an image with a shell"
+            raise refuse(self.recipe.name, self.recipe.stages[taker].line, what, hint=hint)
+        helper = _Part(name=f"g{taker}")
+        self.begin(helper, self.recipe.stages[lender], lender)
+        helper.taken += [(f"s{source}", "/", f"{IN}/s{source}") for source in sources]
+        helper.sections["files"] = f"    ctx/g{taker}/.dl4mic-hpc /\n"
+        helper.sections["post"] = between(self.adapted, taker)
+        for name, content in _library().items():
+            self.files[PurePosixPath(f"ctx/g{taker}/.dl4mic-hpc", name)] = content
+        self.parts.append(helper)
 
     def run_time(self, part: _Part) -> None:
         config = self.recipe.stages[-1].config
@@ -226,60 +234,65 @@ class _Writer:
         part.sections["runscript"] = part.sections["startscript"] = runtime.runscript(self.recipe)
 
 
-def _leading(stage: Stage) -> list[tuple[int, Copy | MakeFolder]]:
-    """The steps that need no shell, up to the first that does."""
+def _library() -> dict[str, bytes]:
+    """What every `%post` reads, by its path below /.dl4mic-hpc."""
+    return {
+        "steps.sh": "\n".join(template(name) for name in _LIBRARY).encode(),
+        "owners.py": template("owners.py").encode(),
+        "owners.pl": template("owners.pl").encode(),
+        "site/README": template("site-readme.txt").encode(),
+    }
+
+
+def _plain(recipe: Recipe, at: int) -> Iterator[tuple[int, Copy | MakeFolder]]:
+    """The steps that are done from outside and take nothing from a stage."""
+    for number in sorted(kinds.from_outside(recipe, at)):
+        step = recipe.stages[at].steps[number]
+        if not isinstance(step, Run) and not kinds.takes_from_stage(step):
+            yield number, step
+
+
+def _done(recipe: Recipe, at: int) -> frozenset[int]:
+    """The steps that are done for good before `%post`.
+
+    Without root rights Apptainer gives all that is in layers to root, so those with another owner are done again.
+    """
+    again = {number for number, step in _plain(recipe, at) if step.owner not in ROOT}
+    return kinds.from_outside(recipe, at) - again
+
+
+def _made_ready(recipe: Recipe, at: int) -> list[tuple[str, Copy]]:
+    """What the stage gets from others without a shell, and the part of the definition that makes it ready."""
+    outside = kinds.from_outside(recipe, at)
     return [
-        (number, step)
-        for number, step in itertools.takewhile(lambda each: _is_plain(each[1]), enumerate(stage.steps))
-        if not isinstance(step, Run)
+        (f"s{load.stage}" if kinds.has_shell(recipe, load.stage) else f"g{at}", load.copy)
+        for load in loads.loads_of(recipe.stages[at])
+        if load.stage is not None and load.step in outside
     ]
 
 
-def _done(stage: Stage) -> frozenset[int]:
-    """The steps that the layers have done for good; without root rights Apptainer gives all that is in them to root."""
-    if not isinstance(stage.base, Scratch):
-        return frozenset()
-    return frozenset(number for number, step in _leading(stage) if step.owner in ROOT)
+def _check_order(recipe: Recipe, at: int) -> None:
+    """Where no shell works, files of stages come after all others, and those of one stage after those of another.
 
-
-def _plain(stage: Stage) -> list[tuple[int, Copy | MakeFolder]]:
-    """All steps that need no shell."""
-    return [
-        (number, step)
-        for number, step in enumerate(stage.steps)
-        if _is_plain(step) and not isinstance(step, Run)
-    ]
-
-
-def _is_plain(step: Step) -> bool:
-    return isinstance(step, MakeFolder) or (isinstance(step, Copy) and not _from_stage(step))
-
-
-def _from_stage(copy: Copy) -> bool:
-    return any(isinstance(source.origin, FromStage) for source in copy.sources)
-
-
-def _check_order(recipe: Recipe, stage: Stage) -> None:
-    """Where no shell works, files of stages come after all others: refuses what would turn out otherwise by that."""
-    taken: list[str] = []
-    for step in stage.steps:
-        if isinstance(step, Copy) and _from_stage(step):
-            taken.append(step.destination)
-        elif isinstance(step, Copy) and any(_overlap(step.destination, other) for other in taken):
-            what = (
-                "this copies over what came from another stage, and the stage has no shell to do it in order"
-            )
-            raise refuse(recipe.name, step.line, what, hint="move it before the COPY --from")
+    Refuses what would turn out otherwise by that.
+    """
+    made = _made_ready(recipe, at)
+    order = list(dict.fromkeys(name for name, _ in made))
+    ranks = {id(copy): order.index(name) for name, copy in made}
+    before: list[tuple[int, Copy]] = []
+    for number in sorted(kinds.from_outside(recipe, at)):
+        step = recipe.stages[at].steps[number]
+        if isinstance(step, Copy):
+            rank = ranks.get(id(step), -1)
+            if any(other > rank and _overlap(step.destination, copy.destination) for other, copy in before):
+                what = "this copies over what came from another stage, and there is no shell yet to do it in order"
+                raise refuse(recipe.name, step.line, what, hint="move it before the COPY --from")
+            before.append((rank, step))
 
 
 def _overlap(one: str, other: str) -> bool:
     one, other = one.rstrip("/") + "/", other.rstrip("/") + "/"
     return one.startswith(other) or other.startswith(one)
-
-
-def _sources(stage: Stage) -> list[int]:
-    """The stages that this one takes files from."""
-    return sorted({load.stage for load in loads.loads_of(stage) if load.stage is not None})
 
 
 def _archives(load: Load, packed: Packed) -> dict[str, bytes]:

@@ -39,8 +39,8 @@ def evaluate(
     for command in before:
         scope.declare(command)
     planned = plan(every, wanted, scope=scope, outside=outside)
-    stages.check_given(dockerfile.name, build_args, _declared(dockerfile, planned))
     findings = Findings()
+    findings.notes.extend(stages.idle_arguments(dockerfile.name, build_args, _declared(dockerfile, planned)))
     built: list[Interpretation] = []
     for each in planned:
         built.append(_begun(each, built, scope, findings))

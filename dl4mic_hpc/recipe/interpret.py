@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from dl4mic_hpc.recipe import copies, heredocs, mounts, ports
-from dl4mic_hpc.recipe.commands import Command
+from dl4mic_hpc.recipe.commands import HEALTH_TIMES, Command
+from dl4mic_hpc.recipe.durations import nanoseconds
 from dl4mic_hpc.recipe.plan import Planned
 from dl4mic_hpc.recipe.stages import Scope
-from dl4mic_hpc.recipe.steps import BaseImage, ImageConfig, MakeFolder, Run, Step
+from dl4mic_hpc.recipe.steps import BaseImage, Health, ImageConfig, MakeFolder, Run, Step
 from dl4mic_hpc.recipe.variables import Findings, Variables, check_name, is_name
 
 _SHELL = ("/bin/sh", "-c")
@@ -288,7 +289,10 @@ class Interpretation:
     def health(self, command: Command) -> None:
         kind, *words = command.words
         shown = kind if command.listed or kind == "NONE" else "CMD-SHELL"
-        self.config = replace(self.config, health=(shown, *words))
+        said = command.options
+        times = {name.replace("-", "_"): nanoseconds(said.text(name) or "0") for name in HEALTH_TIMES}
+        health = Health(test=(shown, *words), retries=int(said.text("retries") or 0), **times)
+        self.config = replace(self.config, health=health)
 
     def maintainer(self, command: Command) -> None:
         self.config = replace(self.config, author=command.words[0])

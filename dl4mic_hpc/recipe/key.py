@@ -33,7 +33,7 @@ from dl4mic_hpc.recipe.steps import (
 )
 
 # Part of every key: another number whenever the same recipe gives another image than before.
-CONVERTER = 2
+CONVERTER = 3
 KEY_LENGTH = 16
 
 Pack = Callable[[Copy], Packed]

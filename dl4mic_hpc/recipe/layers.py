@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import posixpath
+import re
 import tarfile
 from collections.abc import Sequence
 
@@ -100,14 +101,13 @@ class _Layer:
 
 
 def owner(spec: str) -> tuple[int, int]:
-    """The numbers of an owner: `root` and numbers alone mean something without /etc/passwd."""
-    user, colon, group = spec.replace("root", "0").partition(":")
-    if not spec:
-        return 0, 0
-    if not user.isdecimal() or (colon and not group.isdecimal()):
+    """The numbers of an owner: `root` and numbers alone mean something without /etc/passwd, and what is left out is 0."""
+    user, colon, group = spec.partition(":")
+    parts = ["0" if part in ("", "root") else part for part in (user, group if colon else user)]
+    if not all(re.fullmatch(r"[0-9]+", part) for part in parts):
         what = f"the owner {spec} is a name, and nothing in this stage can look it up"
         raise RecipeError(what, hint="write --chown with numbers")
-    return int(user), int(group if colon else user)
+    return int(parts[0]), int(parts[1])
 
 
 def oci_archive(layers: Sequence[bytes], *, config: dict[str, object], platform: str) -> bytes:

@@ -10,11 +10,16 @@ from dl4mic_hpc.recipe.steps import Copy, FromStage, Recipe, Run, Stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """One of them. id: digits, unique in its stage, the same on every laptop. stage: where it comes from, or None."""
+    """One of them. id: unique in its stage, the same on every laptop. stage: where it comes from, or None."""
 
     id: str
     copy: Copy
     stage: int | None
+
+    @property
+    def step(self) -> int:
+        """The number of the step that asks for it."""
+        return int(self.id.partition("-")[0])
 
 
 def loads_of(stage: Stage) -> Iterator[Load]:

@@ -172,7 +172,7 @@ class _Parser:
                 f"that one needs a {self.escape} at its end"
             )
             raise refuse(self.name, line, f"there is no instruction '{word}'", hint=hint)
-        bare, flags = _flags(rest, self.escape)
+        bare, flags = split_flags(rest, self.escape)
         if garbled := [flag for flag in flags if not flag.isascii()]:
             what = f"Docker garbles what is not plain ASCII in an option: {garbled[0]}"
             raise refuse(self.name, line, what, hint="write it without accents and the like")
@@ -188,7 +188,7 @@ class _Parser:
         """Whether the instruction, or the one that its ONBUILD keeps, is of a form that takes here-documents."""
         if keyword == "ONBUILD":
             word, rest = arguments.first_word(text)
-            keyword, (text, _) = word.upper(), _flags(rest, self.escape)
+            keyword, (text, _) = word.upper(), split_flags(rest, self.escape)
         return keyword in _WITH_HEREDOCS and arguments.json_array(text) is None
 
     def read(self, heredoc: Heredoc, line: int) -> Heredoc:
@@ -211,7 +211,7 @@ def _is_comment(line: str) -> bool:
     return line.lstrip(SPACES).startswith("#")
 
 
-def _flags(text: str, escape: str) -> tuple[str, tuple[str, ...]]:
+def split_flags(text: str, escape: str) -> tuple[str, tuple[str, ...]]:
     """The arguments without the `--…` words before them, and those words with quotes and escapes taken away."""
     flags = []
     at = 0

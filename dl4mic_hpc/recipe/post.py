@@ -61,6 +61,31 @@ def post(
     return "".join(script.lines), script.files
 
 
+def made_for(taker: int) -> str:
+    """Where the stages that have a shell put together what the stage `taker`, without one, copies from stages."""
+    return f"{OUT}/root-s{taker}"
+
+
+def between(adapted: Adapted, taker: int) -> str:
+    """`%post` of a stage that only puts together what the stage `taker` copies from others without a shell."""
+    script = _Script(adapted.recipe, taker, {})
+    script.open()
+    for load in between_loads(adapted.recipe, taker):
+        script.put_together(taker, load, root=f"{IN}/s{load.stage}")
+    script.lines.append("\ndl4mic_finish\n")
+    return "".join(script.lines)
+
+
+def between_loads(recipe: Recipe, taker: int) -> list[Load]:
+    """What the stage copies from one without a shell while it has none itself."""
+    outside = kinds.from_outside(recipe, taker)
+    return [
+        load
+        for load in loads.loads_of(recipe.stages[taker])
+        if load.stage is not None and load.step in outside and not kinds.has_shell(recipe, load.stage)
+    ]
+
+
 class _Script:
     def __init__(self, recipe: Recipe, at: int, packed: Mapping[tuple[int, str], Packed]) -> None:
         self.recipe, self.at, self.packed = recipe, at, packed
@@ -79,8 +104,11 @@ class _Script:
         self.lines.append(f"\ndl4mic_step {quote(f'{where}: {said}')}\n")
         return where
 
-    def begin(self, adapted: Adapted) -> None:
+    def open(self) -> None:
         self.lines.append(f"set +x\n. {OWN}/steps.sh\ndl4mic_begin\n")
+
+    def begin(self, adapted: Adapted) -> None:
+        self.open()
         archives = any(isinstance(step, Copy) and step.unpack for step in self.stage.steps)
         if isinstance(self.stage.base, BaseImage) or (isinstance(self.stage.base, Scratch) and archives):
             self.add("dl4mic_restore_owners")
@@ -131,7 +159,7 @@ class _Script:
         owner = self.owner(copy.owner)
         if load.stage is not None:
             folder = f"{IN}/s{load.stage}/{load.id}"
-            if kinds.is_image(self.recipe.stages[load.stage]):
+            if kinds.is_searched(self.recipe, load.stage):
                 folder = f"{OWN}/copy/{load.id}"
                 self.hand_over(copy, folder, root=f"{IN}/s{load.stage}")
             self.add("dl4mic_take", folder, quote(copy.destination), owner, quote(copy.mode))
@@ -145,18 +173,20 @@ class _Script:
     def offer(self) -> None:
         """What later stages copy from this one, ready for them at the end."""
         for taker, load in loads.taken_from(self.recipe, self.at):
-            copy = load.copy
-            if not kinds.has_shell(self.recipe, taker):
-                self.announce(copy.line, copy.text)
-                folder = f"{OWN}/copy/s{taker}-{load.id}"
-                self.hand_over(copy, folder, root="")
-                owner = self.owner(copy.owner)
-                self.add(
-                    "dl4mic_take", folder, quote(f"{OUT}/s{taker}{copy.destination}"), owner, quote(copy.mode)
-                )
-            elif not kinds.is_image(self.stage):
-                self.announce(copy.line, copy.text)
-                self.hand_over(copy, f"{OUT}/s{taker}/{load.id}", root="")
+            if load.step in kinds.from_outside(self.recipe, taker):
+                self.put_together(taker, load, root="")
+            elif not kinds.is_searched(self.recipe, self.at):
+                self.announce(load.copy.line, load.copy.text)
+                self.hand_over(load.copy, f"{OUT}/s{taker}/{load.id}", root="")
+
+    def put_together(self, taker: int, load: Load, *, root: str) -> None:
+        """What another stage, which has no shell to do it, copies: as it is to lie there, below a root for it."""
+        copy = load.copy
+        self.announce(copy.line, copy.text)
+        folder = f"{OWN}/copy/s{taker}-{load.id}"
+        self.hand_over(copy, folder, root=root)
+        owner = self.owner(copy.owner)
+        self.add("dl4mic_take", folder, quote(made_for(taker) + copy.destination), owner, quote(copy.mode))
 
     def hand_over(self, copy: Copy, folder: str, *, root: str) -> None:
         if any(pattern.strip().startswith("!") for pattern in copy.exclude):

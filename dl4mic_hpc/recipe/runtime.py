@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dl4mic_hpc.recipe import kinds
 from dl4mic_hpc.recipe.shell import assignment, quote, words
-from dl4mic_hpc.recipe.steps import BaseImage, FromStage, ImageConfig, Recipe, Stage
+from dl4mic_hpc.recipe.steps import BaseImage, FromStage, ImageConfig, Recipe, Scratch, Stage
 
 _SILENT = '[ "$#" != 0 ] || { echo "error: the image names no command: give one" >&2; exit 1; }\n'
 
@@ -26,7 +27,7 @@ def runscript(recipe: Recipe) -> str:
     says_nothing = config.entrypoint is None and config.command is None
     if says_nothing and base is not None and base.config is None:
         return ""
-    lines = [f"cd {quote(config.folder or '/')} || exit 1\n"]
+    lines = [f"cd -P {quote(config.folder or '/')} || exit 1\n"]
     if config.command:
         lines.append(f'[ "$#" != 0 ] || set -- {words(config.command)}\n')
     if config.entrypoint:
@@ -45,15 +46,29 @@ def base_of(recipe: Recipe, stage: Stage) -> BaseImage | None:
 
 def labels(recipe: Recipe) -> list[tuple[str, str]]:
     """The labels that the image has beyond its base image's, as Apptainer can keep them: each on one line."""
+    return [(name, _on_one_line(value)) for name, value in _own_labels(recipe) if _is_label(name)]
+
+
+def lost_labels(recipe: Recipe) -> list[str]:
+    """The names of the labels that Apptainer does not keep as they are."""
+    last = len(recipe.stages) - 1
+    own = _own_labels(recipe)
+    if kinds.has_shell(recipe, last):
+        return [name for name, value in own if not _is_label(name) or _on_one_line(value) != value]
+    # Only an image of our own making carries labels without a shell that writes them.
+    return [] if isinstance(recipe.stages[last].base, Scratch) else [name for name, _ in own]
+
+
+def _own_labels(recipe: Recipe) -> list[tuple[str, str]]:
     base = base_of(recipe, recipe.stages[-1])
     known = dict(base.config.labels) if base is not None and base.config is not None else {}
-    return [
-        (name, " ".join(value.splitlines()).strip())
-        for name, value in recipe.stages[-1].config.labels
-        if known.get(name) != value and is_label(name)
-    ]
+    return [(name, value) for name, value in recipe.stages[-1].config.labels if known.get(name) != value]
 
 
-def is_label(name: str) -> bool:
+def _on_one_line(value: str) -> str:
+    return " ".join(value.splitlines()).strip()
+
+
+def _is_label(name: str) -> bool:
     """Whether Apptainer can keep a label of this name."""
     return bool(name) and not name.startswith("#") and not any(char.isspace() for char in name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from dl4mic_hpc.errors import RecipeError, perhaps_you_meant
@@ -154,13 +154,13 @@ class Scope:
             raise command.refuse(f"{command.keyword}: {error}", hint=hint) from error
 
 
-def check_given(file: str, build_args: Mapping[str, str], declared: Iterable[str]) -> None:
-    """RecipeError for a build argument that would silently do nothing, or that nothing can carry."""
+def idle_arguments(file: str, build_args: Mapping[str, str], declared: Iterable[str]) -> Iterator[str]:
+    """A note for each build argument that does nothing. RecipeError for one that nothing can carry."""
     names = set(declared)
     for name, value in sorted(build_args.items()):
         if name not in names and not _PREDEFINED.fullmatch(name) and not _PROXY.fullmatch(name):
-            hint = perhaps_you_meant(name, names)
-            raise RecipeError(f"{file} has no ARG for the build argument '{name}'", hint=hint)
+            meant = perhaps_you_meant(name, names)
+            yield f"{file} has no ARG for the build argument '{name}', which does nothing: {meant}"
         if _CONTROL.search(value):
             what = f"the build argument {name} holds a control character: {value!r}"
             raise RecipeError(what, hint="give it without")

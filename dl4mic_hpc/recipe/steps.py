@@ -154,6 +154,21 @@ Step = Run | Copy | MakeFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How Docker asks whether a container works (HEALTHCHECK). Nanoseconds, 0 for Docker's own; Apptainer never asks.
+
+    test: the kind (NONE, CMD, CMD-SHELL), then the words.
+    """
+
+    test: tuple[str, ...]
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:
     """What an image says about itself (https://github.com/opencontainers/image-spec/blob/main/config.md).
 
@@ -173,7 +188,7 @@ class ImageConfig:
     ports: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     stop_signal: str = ""
-    health: tuple[str, ...] | None = None
+    health: Health | None = None
     author: str = ""
 
 
@@ -184,7 +199,7 @@ class BaseImage:
     reference: as the recipe names it, without the tag if it has a digest. digest: "sha256:…" of the manifest for
     the platform, "" if it is not known. file: a file on this computer that holds the image in the form that
     `agent` names (oci-archive, docker-archive, localimage), "" for one that a registry has. config: None if it
-    could not be read, and `unknown` says why.
+    could not be read, and `unknown` says why. shell: whether it holds /bin/sh, None if nobody has looked.
     """
 
     reference: str
@@ -194,6 +209,7 @@ class BaseImage:
     file: str = ""
     config: ImageConfig | None = None
     unknown: str = ""
+    shell: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

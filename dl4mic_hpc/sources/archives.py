@@ -14,12 +14,13 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dl4mic_hpc.errors import RecipeError, perhaps_you_meant
 from dl4mic_hpc.recipe.base import config_from_docker
 from dl4mic_hpc.recipe.steps import BaseImage
 from dl4mic_hpc.sources import manifests, sif
+from dl4mic_hpc.sources.shells import has_shell
 
 KINDS = ("oci-archive", "docker-archive", "sif", "json")
 
@@ -61,15 +62,25 @@ def base(source: Archive, *, reference: str, platform: str) -> BaseImage:
     one for another platform.
     """
     with _reading(source.path):
-        digest, config = _READERS[source.kind](source.path, platform)
+        found = _READERS[source.kind](source.path, platform)
     return BaseImage(
         reference=reference,
         platform=platform,
-        digest=digest,
+        digest=found.digest,
         agent=_AGENTS.get(source.kind, source.kind),
         file="" if source.kind == "json" else str(source.path),
-        config=config_from_docker(config),
+        config=config_from_docker(found.config),
+        shell=found.shell,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What a file says of its image. shell: as in `BaseImage`."""
+
+    digest: str = ""
+    config: object
+    shell: bool | None = None
 
 
 @contextlib.contextmanager
@@ -116,13 +127,21 @@ class _Members:
             )
         return file.read()
 
+    def open(self, name: str) -> IO[bytes] | None:
+        member = self.names.get(name)
+        return self._tar.extractfile(member) if member else None
+
     def manifest(self, digest: str) -> bytes:
-        return self.read(f"blobs/{digest.replace(':', '/')}")
+        return self.read(_blob(digest))
 
     blob = manifest
 
 
-def _oci_archive(path: Path, platform: str) -> tuple[str, Mapping[str, Any]]:
+def _blob(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def _oci_archive(path: Path, platform: str) -> _Found:
     with _Members(path) as members:
         first = members.read("index.json")
         names = _names_in(manifests.read(first, str(path)))
@@ -131,7 +150,10 @@ def _oci_archive(path: Path, platform: str) -> tuple[str, Mapping[str, Any]]:
         found = manifests.image(
             first, digest=manifests.digest_of(first), platform=platform, store=members, name=str(path)
         )
-    return found.digest, found.config
+        layers = manifests.read(members.manifest(found.digest), str(path)).get("layers")
+        digests = [str(layer.get("digest")) for layer in layers] if isinstance(layers, list) else []
+        shell = has_shell(members.open(_blob(digest)) for digest in digests)
+    return _Found(digest=found.digest, config=found.config, shell=shell)
 
 
 def _names_in(index: Mapping[str, Any]) -> list[str]:
@@ -144,7 +166,7 @@ def _names_in(index: Mapping[str, Any]) -> list[str]:
     return sorted(found)
 
 
-def _docker_archive(path: Path, platform: str) -> tuple[str, Mapping[str, Any]]:
+def _docker_archive(path: Path, platform: str) -> _Found:
     with _Members(path) as members:
         try:
             images = json.loads(members.read("manifest.json"))
@@ -154,20 +176,22 @@ def _docker_archive(path: Path, platform: str) -> tuple[str, Mapping[str, Any]]:
         if len(names) != 1 or not isinstance(names[0], str):
             raise _several(path, [str(image.get("RepoTags")) for image in images])
         config = manifests.read(members.read(names[0]), str(path))
+        layers = images[0].get("Layers")
+        shell = has_shell(members.open(str(name)) for name in layers) if isinstance(layers, list) else None
     manifests.check_platform(config, platform, str(path))
-    return "", config
+    return _Found(config=config, shell=shell)
 
 
-def _sif(path: Path, platform: str) -> tuple[str, Mapping[str, Any]]:
+def _sif(path: Path, platform: str) -> _Found:
     image = sif.read(path)
     manifests.check_platform({"os": "linux", "architecture": image.architecture}, platform, str(path))
-    return "", manifests.read(image.config, str(path))
+    return _Found(config=manifests.read(image.config, str(path)))
 
 
-def _json(path: Path, platform: str) -> tuple[str, Any]:
+def _json(path: Path, platform: str) -> _Found:
     del platform
     try:
-        return "", json.loads(path.read_bytes())
+        return _Found(config=json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:
         raise _unreadable(path, error) from error
 

@@ -142,7 +142,7 @@ dl4mic_offer() {
         (cd "$4/" && find . -mindepth 1 | grep -Ev "$6" > "$1/$5.list") || :
         tar -cf "$1/$5.tar" -C "$4/" --no-recursion -T "$1/$5.list"
     elif [ -z "$dl4mic_real" ]; then
-        dl4mic_offer_all "$1/$5.tar" "$2/"
+        dl4mic_offer_all "$1" "$2/"
     elif [ ! -d "$4" ]; then
         printf '%s\n' "${4##*/}" "$3" > "$1/$5.file"
         tar -cf "$1/$5.tar" -C "${4%/*}/" "./${4##*/}"
@@ -198,14 +198,47 @@ dl4mic_next() {
     done
     echo "$dl4mic_count"
 }
-# ARCHIVE ROOT: all of the image, without what is Apptainer's, the build's or the node's.
+# FOLDER ROOT: all of the image, without what is Apptainer's, the build's or the node's. The folders of which only a part
+# goes have an archive of their own, for not every tar can leave something out.
 dl4mic_offer_all() {
-    set -- -cf "$1" -C "$2"
-    for dl4mic_name in proc sys dev 'tmp/*' 'var/tmp/*' etc/hosts etc/resolv.conf .dl4mic-hpc '.dl4mic-hpc-*' \
-        .singularity.d .exec .run .shell .test .post.script .build.labels singularity environment; do
-        set -- "$@" --exclude="./$dl4mic_name"
-    done
-    tar "$@" .
+    dl4mic_first=$1/$(dl4mic_next "$1").tar
+    (
+        cd "$2" || exit
+        set --
+        for dl4mic_path in etc tmp var var/tmp; do
+            if dl4mic_is_folder "$dl4mic_path" && dl4mic_is_folder "${dl4mic_path%%/*}"; then
+                set -- "$@" "$dl4mic_path"
+            fi
+        done
+        [ "$#" = 0 ] || tar -cf "$dl4mic_first" --no-recursion "$@"
+    )
+    set -- "$1/$(dl4mic_next "$1").tar" "$2"
+    (
+        cd "$2" || exit
+        dl4mic_archive=$1
+        set --
+        for dl4mic_path in ./..?* ./.[!.]* ./* etc/..?* etc/.[!.]* etc/* var/..?* var/.[!.]* var/*; do
+            if dl4mic_goes "$dl4mic_path"; then
+                set -- "$@" "$dl4mic_path"
+            fi
+        done
+        [ "$#" = 0 ] || tar -cf "$dl4mic_archive" "$@"
+    )
+}
+dl4mic_is_folder() {
+    [ -d "$1" ] && [ ! -L "$1" ]
+}
+dl4mic_goes() {
+    if [ ! -e "$1" ] && [ ! -L "$1" ]; then
+        return 1
+    fi
+    case ${1#./} in
+        dev | proc | sys | etc/hosts | etc/resolv.conf) return 1 ;;
+        .dl4mic-hpc | .dl4mic-hpc-* | .singularity.d | .post.script | .build.labels) return 1 ;;
+        .exec | .run | .shell | .test | singularity | environment) [ ! -L "$1" ] ;;
+        etc | tmp | var | var/tmp) ! dl4mic_is_folder "$1" ;;
+        etc/* | var/*) dl4mic_is_folder "${1%/*}" ;;
+    esac
 }
 # FOLDER ROOT ABOVE PATTERN LEFT_OUT: dl4mic_offer for everything below ABOVE that PATTERN fits, where * takes a leading dot too.
 dl4mic_offer_matching() {

@@ -5,11 +5,16 @@ dl4mic_hide() {
     mkdir -p "$dl4mic_own/aside/$1"
     if [ -e "$dl4mic_path" ] || [ -L "$dl4mic_path" ]; then
         mv "$dl4mic_path" "$dl4mic_own/aside/$1/was" || dl4mic_stop "nothing can be put over $dl4mic_path while the image is built"
-    else
-        dl4mic_folder "${dl4mic_path%/*}" ''
+        return 0
     fi
+    dl4mic_above=${dl4mic_path%/*}
+    while [ -n "$dl4mic_above" ] && [ ! -e "$dl4mic_above" ] && [ ! -L "$dl4mic_above" ]; do
+        echo >> "$dl4mic_own/aside/$1/made"
+        dl4mic_above=${dl4mic_above%/*}
+    done
+    dl4mic_folder "${dl4mic_path%/*}" ''
 }
-# N PATH: takes that away again, if something was put there.
+# N PATH: takes that away again, if something was put there, and the folders above it that were made for it and are empty.
 dl4mic_show() {
     if [ ! -d "$dl4mic_own/aside/$1" ]; then
         return 0
@@ -18,12 +23,12 @@ dl4mic_show() {
     rm -rf "$dl4mic_path"
     if [ -e "$dl4mic_own/aside/$1/was" ] || [ -L "$dl4mic_own/aside/$1/was" ]; then
         mv "$dl4mic_own/aside/$1/was" "$dl4mic_path"
+    elif [ -f "$dl4mic_own/aside/$1/made" ]; then
+        while read -r _ && dl4mic_path=${dl4mic_path%/*} && rmdir "$dl4mic_path" 2> /dev/null; do
+            :
+        done < "$dl4mic_own/aside/$1/made"
     fi
     rm -rf "$dl4mic_own/aside/$1"
-    # Docker's builders leave the other folders that they make for a mount, and not the one for secrets.
-    case $dl4mic_path in
-        /run/secrets/*) rmdir /run/secrets 2> /dev/null || : ;;
-    esac
 }
 # PATH IDS MODE: an empty folder.
 dl4mic_tmpfs() {

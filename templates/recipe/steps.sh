@@ -90,7 +90,7 @@ dl4mic_enter() {
     if [ -s "$dl4mic_own/apt.conf" ]; then
         export APT_CONFIG="$dl4mic_own/apt.conf"
     fi
-    cd "$2" && unset OLDPWD
+    cd -P "$2" && unset OLDPWD
 }
 # The cluster's own build environment: files bound at $dl4mic_site while the image is built, none of them kept.
 dl4mic_apt() {

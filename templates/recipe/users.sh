@@ -18,7 +18,7 @@ dl4mic_user() {
         [ "$dl4mic_uid" != 0 ] || dl4mic_home=/root
     fi
     case $1 in
-        *:*)
+        *:?*)
             dl4mic_group "${1#*:}"
             dl4mic_login=
             ;;
@@ -106,7 +106,8 @@ dl4mic_leave() {
     fi
 }
 
-# SPEC: the owner that files get, as numbers; a number without a group is the group's number too.
+# SPEC: the owner that files get, as numbers; a number without a group is the group's number too, and what is left out
+# before or behind a colon is 0.
 dl4mic_owner() {
     dl4mic_ids=
     if [ -z "$1" ]; then
@@ -114,6 +115,7 @@ dl4mic_owner() {
     fi
     dl4mic_user "$1"
     case $1 in
+        *:) dl4mic_gid=0 ;;
         *:*) ;;
         *) ! dl4mic_is_number "$1" || dl4mic_gid=$1 ;;
     esac

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from conformance import cases, oracle, run, server
+from conformance import cases, oracle, run
 from conformance.cases import Case
 from conformance.compare import Result
-from conformance.run import Workbench
 
 SAMPLE = {case.name: case for case in cases.every() if case.sample}
 MODE = "subuid"
@@ -23,12 +22,11 @@ MODE = "subuid"
 @pytest.fixture(scope="module")
 def results() -> Iterator[Mapping[str, Future[Result]]]:
     """The result of each case of the sample, two of them under way at a time."""
-    with server.served() as address, ThreadPoolExecutor(2) as pool:
-        found = dataclasses.replace(oracle.start(print), remembers=False)
-        bench = Workbench(oracle=found, server=address)
+    found = dataclasses.replace(oracle.start(print), remembers=False)
+    with run.workbench(found) as bench, ThreadPoolExecutor(2) as pool:
 
         def one(case: Case) -> Result:
-            return next(run.ours(case, [MODE], bench))
+            return run.ours(case, [MODE], bench)[0]
 
         yield {name: pool.submit(one, case) for name, case in SAMPLE.items()}
     if os.environ.get("CI"):

@@ -15,7 +15,7 @@ from dataclasses import asdict
 
 from dl4mic_hpc.errors import SandboxError
 
-from . import cases, oracle, run, server, table
+from . import cases, oracle, run, table
 from .cases import MODES, Case
 from .compare import Result
 from .run import Workbench
@@ -41,13 +41,10 @@ def _run(said: argparse.Namespace) -> int:
     every = cases.every()
     chosen = [case for case in every if not said.case or case.name in said.case]
     started = time.monotonic()
-    with server.served() as address:
-        found = oracle.start(_say)
-        bench = Workbench(oracle=found, server=address)
+    with run.workbench(oracle.start(_say)) as bench:
         faults = _faults(chosen, bench) if said.check_corpus else []
-        results = (
-            [] if said.check_corpus else _results(chosen, bench, list(said.mode or MODES), not said.ours)
-        )
+        modes = [] if said.check_corpus else list(said.mode or MODES)
+        results = _results(chosen, bench, modes, not said.ours) if modes else []
     if said.check_corpus:
         print("\n".join(faults) or f"{len(chosen)} cases are what they say")
         return bool(faults)
@@ -87,7 +84,7 @@ def _results(chosen: list[Case], bench: Workbench, modes: list[str], baseline: b
         found: list[Result] = []
         try:
             found += run.ours(case, modes, bench)
-            found += run.spython(case, bench) if baseline else ()
+            found += [run.spython(case, bench)] if baseline else []
         except SandboxError as error:
             # The oracle's own fault: it counts as a difference, and the other cases go on.
             found.append(

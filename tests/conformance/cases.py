@@ -22,8 +22,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 CORPUS = Path(__file__).parent / "corpus"
-MODES = ("subuid", "root-mapped", "root-mapped+fakeroot", "root")
 Mode = Literal["subuid", "root-mapped", "root-mapped+fakeroot", "root"]
+MODES: tuple[Mode, ...] = ("subuid", "root-mapped", "root-mapped+fakeroot", "root")
 
 RUNS = (
     (),

@@ -89,17 +89,24 @@ def noise(first: Observation, second: Observation) -> frozenset[str]:
 
 
 def differences(
-    docker: Observation, ours: Observation, *, ignored: frozenset[str] = frozenset()
+    docker: Observation, ours: Observation, *, ignored: frozenset[str] = frozenset(), fakeroot: bool = False
 ) -> list[str]:
-    """All that differs between the image that Docker makes and ours, the first the gravest. [] if they are equal."""
+    """All that differs between the image that Docker makes and ours, the first the gravest. [] if they are equal.
+
+    ignored: paths that nothing is said of. fakeroot: ours was built under that program, which may leave root
+    the rights to a file on disk, whatever the mode that it shows.
+    """
     if docker["built"] != ours["built"]:
-        return [
-            f"Docker {'builds' if docker['built'] else 'fails'}, Apptainer does not agree: {tail(ours['log'])}"
-        ]
+        builds, fails, log = (
+            ("Docker", "Apptainer", ours["log"])
+            if docker["built"]
+            else ("Apptainer", "Docker", docker["log"])
+        )
+        return [f"{builds} builds, {fails} fails: {tail(log)}"]
     if not docker["built"]:
         return []
     return [
-        *_trees(docker["tree"], ours["tree"], ignored),
+        *_trees(docker["tree"], ours["tree"], ignored, fakeroot),
         *_environments(docker["config"], ours["environment"]),
         *_runs(docker["runs"], ours["runs"]),
         *_mapping("label", _labels(docker["config"].get("Labels") or {}), _labels(ours["labels"])),
@@ -111,7 +118,9 @@ def tail(log: str, lines: int = 3) -> str:
     return " | ".join(line for line in log.strip().splitlines()[-lines:] if line.strip())
 
 
-def _trees(docker: Mapping[str, Any], ours: Mapping[str, Any], ignored: frozenset[str]) -> Iterator[str]:
+def _trees(
+    docker: Mapping[str, Any], ours: Mapping[str, Any], ignored: frozenset[str], fakeroot: bool
+) -> Iterator[str]:
     for path in sorted({*docker, *ours}):
         if path in ignored or path in OWN or _is_outside(path):
             continue
@@ -126,6 +135,8 @@ def _trees(docker: Mapping[str, Any], ours: Mapping[str, Any], ignored: frozense
             if key == "owner" and mine[key] is None:
                 continue
             here, there = _said(key, mine), _said(key, theirs)
+            if key == "mode" and fakeroot and int(here, 8) & 0o7077 == int(there, 8) & 0o7077:
+                continue
             if here != there:
                 yield f"{path}: {key} is {there} in Docker's image, {here} in ours"
 

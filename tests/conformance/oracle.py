@@ -59,7 +59,10 @@ class Oracle:
         return PurePosixPath(f"/work/bases-{self.base_key}")
 
     def observe(self, request: Mapping[str, Any], files: Path) -> dict[str, Any]:
-        """What one builder makes of the files in `files`, which lie below CACHE; asked only if that is not remembered."""
+        """What one builder makes of the files in `files`, which lie below CACHE; asked only if that is not remembered.
+
+        A build that failed is not remembered: it may have been this machine's fault.
+        """
         script = f"{request['builder']}.py"
         told = json.dumps(
             [self.base_key, _scripts("observation.py", script), tree_digest(files), _keyed(request)],
@@ -74,6 +77,8 @@ class Oracle:
             timeout=ASK,
         )
         found = dict(json.loads(answer))
+        if not found["built"]:
+            return found
         kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{threading.get_ident()}.part")
         part.write_bytes(gzip.compress(answer.encode(), mtime=0))
@@ -91,7 +96,8 @@ class Oracle:
 
 
 def _keyed(request: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in request.items() if name not in ("work", "keep", "name")}
+    """Without the places where things happen to lie."""
+    return {name: value for name, value in request.items() if name not in ("context", "folder", "name")}
 
 
 def tree_digest(folder: Path) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .cases import MODES, Case
-from .compare import Result
+from .compare import Converter, Result
 
 BEGIN = "<!-- begin of the table: `make conformance` writes it -->"
 END = "<!-- end of the table -->"
@@ -34,7 +34,9 @@ GROUPS = {
 
 def table(cases: Sequence[Case], results: Iterable[Result]) -> str:
     """Markdown: a line for each group of cases, a column for each mode, and spython's converter."""
-    found = {(result.case, result.converter, result.mode): result for result in results}
+    found: dict[tuple[str, Converter, str], Result] = {
+        (result.case, result.converter, result.mode): result for result in results
+    }
     lines = [
         f"| Cases about | {' | '.join(MODES)} | spython | cases |",
         f"|---|{'---:|' * (len(MODES) + 2)}",
@@ -52,7 +54,10 @@ def table(cases: Sequence[Case], results: Iterable[Result]) -> str:
 
 
 def _cell(
-    members: Sequence[Case], found: dict[tuple[str, str, str], Result], converter: str, mode: str
+    members: Sequence[Case],
+    found: Mapping[tuple[str, Converter, str], Result],
+    converter: Converter,
+    mode: str,
 ) -> str:
     """`12 + 1 of 14`: equal, refused with a reason, of those that the mode can build the same."""
     results = [found[key] for case in members if (key := (case.name, converter, mode)) in found]

@@ -76,7 +76,7 @@ def started(image: Image, *arguments: str) -> list[str]:
     script = image.definition.sections["runscript"]
     if 'exec "$@"' not in script:
         raise ValueError(f"this %runscript starts nothing: {script}")
-    shown = "cd() { printf '%s\\0' \"$1\"; }\n" + script.replace('exec "$@"', "printf '%s\\0' \"$@\"")
+    shown = "cd() { printf '%s\\0' \"$2\"; }\n" + script.replace('exec "$@"', "printf '%s\\0' \"$@\"")
     done = subprocess.run(
         ["/bin/sh", "-ec", shown, "sh", *arguments], capture_output=True, text=True, check=True
     )
@@ -122,7 +122,7 @@ def _offers(stage: Definition) -> Iterator[tuple[str, list[str]]]:
     found: dict[str, list[str]] = {}
     for command in _commands(stage.sections.get("post", "")):
         if command[0] == "dl4mic_offer":
-            _, folder, root, path = command
+            _, folder, root, path, _ = command
             found.setdefault(folder.removeprefix("/.dl4mic-hpc-out/"), []).append(root + path)
     yield from found.items()
 

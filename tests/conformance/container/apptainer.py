@@ -26,7 +26,7 @@ FAKEROOT = {
 
 def apptainer(request: dict[str, Any]) -> dict[str, Any]:
     """Built by Apptainer from the definition in `folder`, in one of its modes; run by an ordinary user."""
-    mode, work = request["mode"], Path(request["work"])
+    mode, work = request["mode"], Path("/work/apptainer", request["name"])
     user = {} if mode == "root" else {"user": USER, "group": USER, "extra_groups": []}
     remove(work)
     image = work / "image"
@@ -74,14 +74,14 @@ def apptainer(request: dict[str, Any]) -> dict[str, Any]:
         ]
         return found
     finally:
-        if not request.get("keep"):
-            remove(work)
+        remove(work)
 
 
 def take_all_capabilities() -> None:
-    """Moves this process into a user namespace that maps everybody to themselves.
+    """Moves this process into a user namespace that maps everybody to themselves, without network.
 
-    Some machines keep a capability from root, and Apptainer, run by root, asks for all of them.
+    Some machines keep a capability from root, and Apptainer, run by root, asks for all of them. It mounts /sys, which
+    a user namespace may only with a network of its own.
     """
     ready, tell = os.pipe()
     process = os.getpid()
@@ -90,7 +90,7 @@ def take_all_capabilities() -> None:
         for kind in ("uid", "gid"):
             Path(f"/proc/{process}/{kind}_map").write_text("0 0 4294967295", encoding="ascii")
         os._exit(0)
-    os.unshare(os.CLONE_NEWUSER)
+    os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
     os.write(tell, b".")
     os.waitpid(helper, 0)
 

@@ -116,7 +116,7 @@ cp -L /usr/lib/x86_64-linux-gnu/libcrypt.so.1 "$work/perl/usr/lib/x86_64-linux-g
 cat > "$work/owned.Dockerfile" << 'EOF'
 FROM base.example/glibc:1
 COPY perl/ /
-RUN mkdir -p /home/maria/.config && echo mine > /home/maria/file && ln -s file /home/maria/link \
- && chown -hR 1000:100 /home/maria && touch /srv/staff && chown 33:50 /srv/staff && chmod 6755 /srv/staff
+RUN mkdir -p /home/maria/.config && echo mine > /home/maria/file && chown -R 1000:100 /home/maria \
+ && ln -s file /home/maria/link && touch /srv/staff && chown 33:50 /srv/staff && chmod 6755 /srv/staff
 EOF
 build owned "$work" oci-archive

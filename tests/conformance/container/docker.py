@@ -28,6 +28,8 @@ def docker(request: dict[str, Any]) -> dict[str, Any]:
     subprocess.run(["rm", "-rf", work], check=True)
     (work / "tmp").mkdir(parents=True)
     subprocess.run(["cp", "-a", request["context"], context], check=True)
+    for name, text in request["secrets"].items():
+        (work / name).write_text(text, encoding="utf-8")
     built = call(
         *(
             "buildah",
@@ -43,7 +45,7 @@ def docker(request: dict[str, Any]) -> dict[str, Any]:
         *("--pull=never", "--tag", tag, "--file", f"{context}/{request['dockerfile']}"),
         *(["--target", request["target"]] if request["target"] else []),
         *(f"--build-arg={name}={value}" for name, value in request["build_args"].items()),
-        *(f"--secret=id={name},src={path}" for name, path in request["secrets"].items()),
+        *(f"--secret=id={name},src={work / name}" for name in request["secrets"]),
         str(context),
         umask=0o022,
         env=os.environ | {"BUILDAH_LAYERS": "false", "TMPDIR": str(work / "tmp")},

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from support.apptainer_reader import read_stages
-from support.recipes import Bases, known
+from support.recipes import Bases, known, unknown
 
 from dl4mic_hpc.recipe.adapt import BIND_TARGETS, WIDGET_LIMIT, Adapted, adapt
 from dl4mic_hpc.recipe.bundle import convert
@@ -45,6 +46,10 @@ def test_every_image_has_the_folders_for_binds() -> None:
         ("USER 0", set()),
         ("EXPOSE 1\nVOLUME /x\nSTOPSIGNAL 9", {"docker-only"}),
         ("LABEL 'a b'=c", {"labels"}),
+        ("LABEL a=' b'", {"labels"}),
+        ("LABEL a='b\\\nc' d='e f'", set()),
+        ("RUN --mount=target=/x y", {"writable-mounts"}),
+        ("RUN --mount=type=cache,target=/x y", set()),
         ("ENV PATH=/root/.nvm/bin:/bin", {"reachable-root"}),
         ("ENV PATH=/root:/bin X=/root/../etc", set()),
         ("RUN pip install jupyterlab==3.6.0", {"widget-front-end"}),
@@ -78,6 +83,34 @@ def test_images_without_a_shell() -> None:
     assert "no-shell" not in names(adapt(known("FROM scratch\nCOPY a /bin/sh\nRUN b")))
     assert "no-shell" in names(adapt(known("FROM gcr.io/distroless/base")))
     assert "no-shell" not in names(adapt(known("FROM gcr.io/distroless/base:debug")))
+
+
+def test_labels_that_are_lost() -> None:
+    config = ImageConfig(labels=(("a b", " c"),))
+    assert "labels" not in names(adapted("LABEL d=e", config))
+    assert "labels" not in names(adapt(known("FROM scratch\nLABEL 'a b'=c")))
+    (lost,) = (
+        each
+        for each in adapt(known("FROM gcr.io/distroless/base\nLABEL d=e")).deviations
+        if each.name == "labels"
+    )
+    assert "'d'" in lost.what
+
+
+def test_what_is_presumed_of_bases_that_were_not_read() -> None:
+    text = "FROM one AS x\nUSER root\nWORKDIR /\nRUN a\nFROM two\nCOPY --from=x --chown=0:0 /a /a"
+    (presumed,) = (each for each in adapt(unknown(text)).deviations if each.name == "base-configuration")
+    assert "SHELL and ONBUILD of one, two are presumed" in presumed.what
+    assert "base-configuration" not in names(adapt(known(text)))
+
+
+def test_the_reference_lists_every_difference() -> None:
+    source, page = ("dl4mic_hpc/recipe/adapt.py", "docs/reference/recipes.md")
+    root = Path(__file__).parents[3]
+    listed = re.findall(r"^\| `([a-z-]+)` \|", (root / page).read_text(encoding="utf-8"), re.MULTILINE)
+    said = re.findall(r'\bname="([a-z-]+)"', (root / source).read_text(encoding="utf-8"))
+    assert len(said) > 15
+    assert sorted(listed) == sorted(said)
 
 
 def test_stages_that_are_left_out() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dl4mic_hpc.errors import RecipeError
 from dl4mic_hpc.recipe.base import as_docker, config_from_docker
-from dl4mic_hpc.recipe.steps import ImageConfig, Late
+from dl4mic_hpc.recipe.steps import Health, ImageConfig, Late
 
 INNER: dict[str, object] = {
     "Env": ["PATH=/bin", "A=b=c", "EMPTY=", "NONE", "A=d", "=x"],
@@ -37,7 +37,7 @@ CONFIG = ImageConfig(
     ports=("80/tcp",),
     volumes=("/v",),
     stop_signal="SIGINT",
-    health=("NONE",),
+    health=Health(test=("NONE",), interval=5),
     author="somebody",
 )
 
@@ -75,6 +75,8 @@ def test_nothing_said(document: object) -> None:
         ({"Labels": {"a": 1}}, "Labels holds 1"),
         ({"User": 0}, "User holds 0"),
         ({"Healthcheck": {"Test": "x"}}, "Test is no list"),
+        ({"Healthcheck": {"Retries": True}}, "Retries holds True, which is no whole number"),
+        ({"Healthcheck": {"Timeout": 1.5}}, "Timeout holds 1.5, which is no whole number"),
     ],
 )
 def test_what_is_no_configuration(document: object, said: str) -> None:
@@ -88,6 +90,15 @@ def test_docker_keys() -> None:
     config = ImageConfig(environment=(("PATH", late),), entrypoint=(), command=("c",))
     assert as_docker(config) == {"Env": ["PATH=/x:${PATH}:${A_PATH}"], "Entrypoint": [], "Cmd": ["c"]}
     assert as_docker(ImageConfig()) == {}
+    health = Health(test=("CMD", "a"), interval=1, timeout=2, start_period=3, start_interval=4, retries=5)
+    assert as_docker(ImageConfig(health=health))["Healthcheck"] == {
+        "Test": ["CMD", "a"],
+        "Interval": 1,
+        "Timeout": 2,
+        "StartPeriod": 3,
+        "StartInterval": 4,
+        "Retries": 5,
+    }
 
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
@@ -109,7 +120,13 @@ names = st.text("ABC_d", min_size=1, max_size=4)
         ports=st.lists(texts, max_size=3, unique=True).map(tuple),
         volumes=st.lists(texts, max_size=3, unique=True).map(tuple),
         stop_signal=texts,
-        health=st.none() | st.lists(texts, min_size=1, max_size=3).map(tuple),
+        health=st.none()
+        | st.builds(
+            Health,
+            test=st.lists(texts, min_size=1, max_size=3).map(tuple),
+            interval=st.integers(),
+            retries=st.integers(),
+        ),
         author=texts,
     )
 )

@@ -230,6 +230,20 @@ def test_a_notebooks_environment_is_its_stage_or_the_whole_recipe(tmp_path: Path
     assert json.loads(made.manifest)["build_args"] == {"GPU_FLAG": "1"}
 
 
+def test_a_notebook_that_a_recipe_takes_from_a_stage_of_its_own_is_left_out(tmp_path: Path) -> None:
+    recipe = tmp_path / "Dockerfile"
+    text = "FROM a AS notebook_autoconversion\nRUN late\nFROM b\nUSER root\nWORKDIR /x\n"
+    recipe.write_text(f"{text}COPY --from=notebook_autoconversion /n /n\nRUN soon\n")
+    made = convert_environment(recipe, context=tmp_path, offered={})
+    assert not {"late", "--from", "COPY"} & set(made.definition.split())
+    assert "soon" in made.definition
+    (dropped,) = (each for each in made.deviations if each.name == "notebook-left-out")
+    assert "'notebook_autoconversion'" in dropped.what
+    recipe.write_text(f"{text}RUN soon\n")
+    others = convert_environment(recipe, context=tmp_path, offered={}).deviations
+    assert "notebook-left-out" not in {each.name for each in others}
+
+
 def test_what_the_key_leaves_to_the_build(context: Path) -> None:
     """A key needs no network: what only a registry or a server knows is in it by its name."""
     text = "FROM a\nADD --checksum=sha256:{} https://b.c/d /\nADD https://b.c/e.git#v1 /e/\nCMD x\n"

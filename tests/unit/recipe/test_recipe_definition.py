@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -244,10 +245,73 @@ def test_a_stage_without_a_shell(tmp_path: Path) -> None:
         pin=True,
     )
     first, second = read_stages(made.definition)
-    assert "dl4mic_take /.dl4mic-hpc/copy/s1-000 /.dl4mic-hpc-out/s1/y/ '' ''\n" in first.sections["post"]
+    assert (
+        "dl4mic_take /.dl4mic-hpc/copy/s1-000 /.dl4mic-hpc-out/root-s1/y/ '' ''\n" in first.sections["post"]
+    )
     assert second.header == {"bootstrap": "oci-archive", "from": "base/s1.tar", "stage": "s1"}
-    assert lines(second.sections["files from s0"]) == ["/.dl4mic-hpc-out/s1/ /"]
+    assert lines(second.sections["files from s0"]) == ["/.dl4mic-hpc-out/root-s1/ /"]
     assert set(second.sections) - {"environment"} == {"files from s0", "files", "runscript", "startscript"}
+
+
+def test_files_of_a_stage_without_a_shell_are_looked_for_by_the_stage_that_takes_them(tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    text = "FROM scratch AS a\nCOPY f /f\nFROM b\nCOPY --from=a /f /g\nRUN --mount=from=a,target=/m x"
+    first, second = stages(text, tmp_path)
+    assert first.sections == {}
+    assert lines(second.sections["files from s0"]) == ["/ /.dl4mic-hpc-in/s0"]
+    assert "dl4mic_offer /.dl4mic-hpc/copy/000 /.dl4mic-hpc-in/s0 /f ''\n" in second.sections["post"]
+    assert "dl4mic_offer /.dl4mic-hpc/copy/001-0 /.dl4mic-hpc-in/s0 / ''\n" in second.sections["post"]
+
+
+def test_files_go_from_a_stage_without_a_shell_to_another_by_way_of_an_image_that_has_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "f").touch()
+    text = (
+        "FROM a AS one\nRUN x\nFROM scratch AS two\nCOPY f /f\n"
+        "FROM scratch\nCOPY --from=two --chown=7 /f /g\nCOPY --from=one /x /y"
+    )
+    one, two, between, last = stages(text, tmp_path)
+    assert "dl4mic_take /.dl4mic-hpc/copy/s2-001 /.dl4mic-hpc-out/root-s2/y '' ''\n" in one.sections["post"]
+    assert two.sections == {}
+    assert between.header["from"] == one.header["from"] and set(between.sections) == {
+        "files",
+        "files from s1",
+        "post",
+    }
+    assert lines(between.sections["files from s1"]) == ["/ /.dl4mic-hpc-in/s1"]
+    assert (
+        "dl4mic_offer /.dl4mic-hpc/copy/s2-000 /.dl4mic-hpc-in/s1 /f ''\ndl4mic_owner 7\n"
+        "dl4mic_take /.dl4mic-hpc/copy/s2-000 /.dl4mic-hpc-out/root-s2/g \"$dl4mic_ids\" ''\n"
+    ) in between.sections["post"]
+    assert (
+        lines(last.sections["files from g2"])
+        == lines(last.sections["files from s0"])
+        == ["/.dl4mic-hpc-out/root-s2/ /"]
+    )
+
+
+def test_a_root_from_another_stage_is_there_before_the_first_command(tmp_path: Path) -> None:
+    text = "FROM a AS r\nFROM scratch\nCOPY --from=r / /\nRUN x\nCOPY --from=r /f /g\nCMD y"
+    first, second = stages(text)
+    assert "dl4mic_take /.dl4mic-hpc/copy/s1-000 /.dl4mic-hpc-out/root-s1/ '' ''\n" in first.sections["post"]
+    assert lines(second.sections["files from s0"]) == ["/ /.dl4mic-hpc-in/s0", "/.dl4mic-hpc-out/root-s1/ /"]
+    assert "COPY / /" not in second.sections["post"]
+    assert "dl4mic_take /.dl4mic-hpc/copy/002 /g '' ''\n" in second.sections["post"]
+
+
+def test_an_image_that_was_seen_to_have_no_shell(tmp_path: Path) -> None:
+    class Bare(Bases):
+        def base(self, reference: str, *, platform: str) -> BaseImage:
+            return replace(super().base(reference, platform=platform), shell=False)
+
+    (tmp_path / "f").touch()
+    made = bundle("FROM a\nCOPY f /g/\nLABEL a=b", tmp_path, Bare())
+    helper, last = read_stages(made.definition)
+    assert helper.header["bootstrap"] == "oci-archive"
+    assert lines(last.sections["files from c0"]) == ["/.dl4mic-hpc-out/context/ /"]
+    assert "post" not in last.sections
+    assert {"no-shell", "labels"} <= {each.name for each in made.deviations}
 
 
 def test_files_come_before_the_first_command_of_a_stage_on_nothing(tmp_path: Path) -> None:
@@ -267,6 +331,11 @@ def test_files_come_before_the_first_command_of_a_stage_on_nothing(tmp_path: Pat
         (
             "FROM a AS x\nRUN y\nFROM scratch\nCOPY --from=x /y /z\nCOPY f /z/f",
             r"Dockerfile:5: this copies over what came from another stage",
+        ),
+        (
+            "FROM a AS x\nRUN y\nFROM b AS z\nRUN y\nFROM scratch\n"
+            "COPY --from=z /1 /1/\nCOPY --from=x /2 /2/\nCOPY --from=z /3 /2/",
+            r"Dockerfile:8: this copies over what came from another stage",
         ),
         (
             "FROM scratch AS x\nCOPY f /f\nFROM scratch\nCOPY --from=x /f /g",

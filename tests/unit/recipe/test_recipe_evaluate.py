@@ -8,7 +8,7 @@ import pytest
 from support.recipes import PLAIN, Bases, copies, folders, known, last, runs, unknown
 
 from dl4mic_hpc.errors import RecipeError
-from dl4mic_hpc.recipe.steps import ImageConfig, Late, Recipe
+from dl4mic_hpc.recipe.steps import Health, ImageConfig, Late, Recipe
 from dl4mic_hpc.recipe.variables import DEFAULT_PATH
 
 
@@ -211,7 +211,7 @@ E
     assert config.ports == ("8888/tcp", "9999/tcp", "80/udp", "80/tcp", "81/tcp", "90/tcp")
     assert config.volumes == ("/v w", "8888 9999", "/x", "/v")
     assert (config.stop_signal, config.author, config.shell) == ("SIGINT", "me & you", ("s",))
-    assert config.health == ("CMD-SHELL", "a  $b")
+    assert config.health == Health(test=("CMD-SHELL", "a  $b"), interval=90 * 10**9, retries=2)
     assert config.onbuild == ("RUN a  $b", "COPY <<E /x\ntext\nE")
 
 
@@ -220,7 +220,7 @@ E
     [('CMD ["a", "b"]', ("CMD", "a", "b")), ("none", ("NONE",)), ("cmd a", ("CMD-SHELL", "a"))],
 )
 def test_health(text: str, health: tuple[str, ...]) -> None:
-    assert last(known(f"FROM base\nHEALTHCHECK {text}")).config.health == health
+    assert last(known(f"FROM base\nHEALTHCHECK {text}")).config.health == Health(test=health)
 
 
 def test_lines_are_kept() -> None:
@@ -349,6 +349,10 @@ def test_a_source_that_an_unknown_base_decides() -> None:
         ("HEALTHCHECK CMD", ":2: HEALTHCHECK CMD names no command", "COMMAND"),
         ("HEALTHCHECK NONE a", ":2: HEALTHCHECK NONE takes no words", "NONE"),
         ("HEALTHCHECK --interval=5 CMD a", ":2: --interval=5 is no duration", "30s"),
+        ("HEALTHCHECK --timeout=900us CMD a", ":2: --timeout=900us is less than 1ms", "30s"),
+        ("ONBUILD ENV a", ":2: ONBUILD: 'a' has no value", ""),
+        ("ONBUILD LABEL a=b c", ":2: ONBUILD: 'c' is not of the form KEY=VALUE", ""),
+        ("ONBUILD RUN --network=none [1]", ":2: ONBUILD: a JSON array here may hold strings only", ""),
         ("HEALTHCHECK --retries=x CMD a", ":2: --retries=x is no number", "3"),
         ("ONBUILD FROM a", ":2: ONBUILD FROM is not allowed", "another"),
         ("ONBUILD onbuild RUN a", ":2: ONBUILD ONBUILD is not allowed", "another"),
@@ -369,9 +373,13 @@ def test_form_is_checked_in_every_stage_and_meaning_only_where_it_is_needed() ->
 
 
 def test_unknown_build_arguments() -> None:
-    with pytest.raises(RecipeError, match="no ARG for the build argument 'PYTON_VERSION'") as caught:
-        known("ARG A\nFROM a\nFROM b\nARG PYTHON_VERSION", PYTON_VERSION="3")
-    assert "perhaps you meant 'PYTHON_VERSION'" in caught.value.hint
+    (note,) = known("ARG A\nFROM a\nFROM b\nARG PYTHON_VERSION", PYTON_VERSION="3").notes
+    assert note == (
+        "Dockerfile has no ARG for the build argument 'PYTON_VERSION', which does nothing: "
+        "perhaps you meant 'PYTHON_VERSION'"
+    )
+    onbuild = ImageConfig(onbuild=("ARG A",))
+    assert known("FROM base", onbuild, A="1").notes == ()
 
 
 def test_control_characters_in_build_arguments() -> None:

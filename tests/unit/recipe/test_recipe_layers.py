@@ -57,7 +57,18 @@ def test_one_file_goes_into_a_folder_that_is_there() -> None:
     assert listing(layers.done[1]) == [("a/x", 0o640, 0, 0)]
 
 
-@pytest.mark.parametrize(("owner", "ids"), [("", (3, 4)), ("root", (0, 0)), ("9:8", (9, 8))])
+@pytest.mark.parametrize(
+    ("owner", "ids"),
+    [
+        ("", (3, 4)),
+        ("root", (0, 0)),
+        ("9:8", (9, 8)),
+        ("9", (9, 9)),
+        ("9:", (9, 0)),
+        (":8", (0, 8)),
+        (":", (0, 0)),
+    ],
+)
 def test_an_archive_keeps_its_owners_unless_the_recipe_says_other_ones(
     owner: str, ids: tuple[int, int]
 ) -> None:
@@ -77,7 +88,7 @@ def test_an_archive_keeps_its_owners_unless_the_recipe_says_other_ones(
     assert [name for name, *_ in listing(layers.done[0])] == ["own", "own/tree", "own/tree/to"]
 
 
-@pytest.mark.parametrize("owner", ["me", "5:us", "x:5"])
+@pytest.mark.parametrize("owner", ["me", "5:us", "x:5", "rootless", "٣"])
 def test_names_mean_nothing_here(owner: str) -> None:
     with pytest.raises(RecipeError, match="nothing in this stage can look it up") as caught:
         Layers().copy(copy("/a", owner=owner), packed("x", member="x"))

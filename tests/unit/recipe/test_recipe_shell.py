@@ -326,6 +326,7 @@ def test_the_recipe_wins_over_the_build_environment(builder: Builder) -> None:
         ("99", "--reuid=99 --regid=0 --groups=0", "/"),
         ("99:lab", "--reuid=99 --regid=7003 --groups=7003", "/"),
         ("0:5", "--reuid=0 --regid=5 --groups=5", "/root"),
+        ("ann:", "--reuid=7001 --regid=7002 --groups=7002,7003", "/home/ann"),
         ("root", None, "/root"),
     ],
 )
@@ -386,6 +387,33 @@ def test_su_is_given_a_guest_for_whom_it_does_not_know(builder: Builder) -> None
     assert (builder.etc / "passwd").read_text() == PASSWD
 
 
+@pytest.mark.parametrize(
+    ("owner", "ids"),
+    [
+        ("ann", "7001:7002"),
+        ("ann:", "7001:0"),
+        (":", "0:0"),
+        (":lab", "0:7003"),
+        ("5", "5:5"),
+        ("5:", "5:0"),
+        ("7001", "7001:7001"),
+    ],
+)
+def test_whose_files_are(builder: Builder, owner: str, ids: str) -> None:
+    (builder.context / "f").touch()
+    chown = builder.programs / "chown"
+    chown.write_text(f'#!/bin/sh\necho "$@" >> {builder.folder}/given\n')
+    chown.chmod(0o755)
+    built = builder.build(f"WORKDIR §\nCOPY --chown={owner} f g/")
+    assert built.code == 0, built.log
+    assert f"-h {ids} {builder.root}/g\n" in (builder.folder / "given").read_text()
+
+
+def test_a_step_s_folder_is_what_a_link_leads_to(builder: Builder) -> None:
+    built = builder.build("WORKDIR §\nRUN mkdir real && ln -s real link\nWORKDIR link\nRUN pwd > where")
+    assert (built.root / "real/where").read_text() == f"{built.root}/real\n"
+
+
 def test_a_script_runs_by_its_own_first_line(builder: Builder) -> None:
     built = builder.build("WORKDIR §\nRUN <<E\n#!/usr/bin/env sh\necho $# > said\nE")
     assert built.code == 0, built.log
@@ -400,6 +428,16 @@ def test_a_long_command_arrives_as_it_is(builder: Builder, tail: str) -> None:
     )
     assert built.code == 0, built.log
     assert (built.root / "said").read_text() == text + "y" * 5000
+
+
+def test_folders_made_for_a_mount_go_with_it_unless_something_is_in_them(builder: Builder) -> None:
+    built = builder.build(
+        "WORKDIR §\nRUN mkdir -p was/here\nRUN --mount=type=tmpfs,target=was/here/t --mount=type=tmpfs,target=a/b/c true\n"
+        "RUN --mount=type=cache,target=x/y/z touch x/kept"
+    )
+    assert built.code == 0, built.log
+    left = sorted(path.relative_to(built.root).as_posix() for path in built.root.rglob("*"))
+    assert left == ["home", "home/data", "home/results", "was", "was/here", "x", "x/kept"]
 
 
 def test_what_mounts_leave(builder: Builder) -> None:
@@ -424,7 +462,6 @@ def test_what_mounts_leave(builder: Builder) -> None:
         "home/data",
         "home/results",
         "listed",
-        "new",
         "seen",
         "there",
         "there/own",
