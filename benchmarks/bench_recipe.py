@@ -80,9 +80,9 @@ From: {archive}
 """
 BUILD = """
 set -eu
-rm -rf /work/bench && mkdir -m 0777 /work/bench && cp -R "$1/." /work/bench && cd /work/bench && mkdir t c && chown -R ada .
-exec setpriv --reuid ada --regid ada --init-groups env HOME=/home/ada APPTAINER_TMPDIR=/work/bench/t \\
-    APPTAINER_CACHEDIR=/work/bench/c sh -c '
+rm -rf /oracle/bench && mkdir -m 0777 /oracle/bench && cp -R "$1/." /oracle/bench && cd /oracle/bench && mkdir t c && chown -R ada .
+exec setpriv --reuid ada --regid ada --init-groups env HOME=/home/ada APPTAINER_TMPDIR=/oracle/bench/t \\
+    APPTAINER_CACHEDIR=/oracle/bench/c sh -c '
     start=$(date +%s%N)
     if [ -f build.sh ]; then sh build.sh image.sif; else apptainer build --fakeroot image.sif image.def; fi > log 2>&1 \\
         || { tail -n 20 log >&2; exit 1; }

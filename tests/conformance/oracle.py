@@ -56,7 +56,7 @@ class Oracle:
     @property
     def there(self) -> PurePosixPath:
         """Where the container has the archives of the bases."""
-        return PurePosixPath(f"/work/bases-{self.base_key}")
+        return PurePosixPath(f"/oracle/bases-{self.base_key}")
 
     def observe(self, request: Mapping[str, Any], files: Path) -> dict[str, Any]:
         """What one builder makes of the files in `files`, which lie below CACHE; asked only if that is not remembered.
@@ -179,7 +179,7 @@ def _ensure_running(engine: Engine, tag: str, say: Callable[[str], None]) -> Non
     options = [
         f"--name={name()}",
         "--network=host",
-        "--tmpfs=/work:exec,suid,dev,size=6g",
+        "--tmpfs=/oracle:exec,suid,dev,size=6g",
         f"--volume={CACHE}:/shared:ro",
     ]
     options += [f"--volume={HERE / 'container'}:/conformance:ro"]
@@ -194,7 +194,7 @@ def _ensure_bases(oracle: Oracle, say: Callable[[str], None]) -> None:
         return
     say("making the images that the corpus stands on …")
     folder.mkdir(parents=True, exist_ok=True)
-    script = 'rm -rf /work/bases-* && mkdir "$1" && sh /conformance/bases.sh "$1"'
+    script = 'rm -rf /oracle/bases-* && mkdir "$1" && sh /conformance/bases.sh "$1"'
     oracle.engine.run("exec", oracle.container, "sh", "-c", script, "sh", str(oracle.there), timeout=BUILD)
     for base in BASES:
         done = oracle.engine.call(

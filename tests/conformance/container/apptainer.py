@@ -26,7 +26,7 @@ FAKEROOT = {
 
 def apptainer(request: dict[str, Any]) -> dict[str, Any]:
     """Built by Apptainer from the definition in `folder`, in one of its modes; run by an ordinary user."""
-    mode, work = request["mode"], Path("/work/apptainer", request["name"])
+    mode, work = request["mode"], Path("/oracle/apptainer", request["name"])
     user = {} if mode == "root" else {"user": USER, "group": USER, "extra_groups": []}
     remove(work)
     image = work / "image"

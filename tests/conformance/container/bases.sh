@@ -4,7 +4,7 @@
 # a SHELL or ONBUILD are Docker's archives, for OCI's form has no place for either.
 set -eu
 target=$1
-work=$(mktemp -d /work/bases.XXXXXX)
+work=$(mktemp -d /oracle/bases.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 umask 022
 

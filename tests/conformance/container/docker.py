@@ -23,7 +23,7 @@ def docker(request: dict[str, Any]) -> dict[str, Any]:
     """Built by buildah, as root, in its chroot isolation."""
     tag = f"localhost/{request['name']}"
     # Some mounts need a context that can be written to; caches have to be empty.
-    work = Path("/work/docker", request["name"])
+    work = Path("/oracle/docker", request["name"])
     context = work / "context"
     subprocess.run(["rm", "-rf", work], check=True)
     (work / "tmp").mkdir(parents=True)
