@@ -80,7 +80,8 @@ From: {archive}
 """
 BUILD = """
 set -eu
-rm -rf /oracle/bench && mkdir -m 0777 /oracle/bench && cp -R "$1/." /oracle/bench && cd /oracle/bench && mkdir t c && chown -R ada .
+rm -rf /oracle/bench && mkdir -m 0777 /oracle/bench && cp -R "$1/." /oracle/bench
+cd /oracle/bench && mkdir t c && chown -R ada .
 exec setpriv --reuid ada --regid ada --init-groups env HOME=/home/ada APPTAINER_TMPDIR=/oracle/bench/t \\
     APPTAINER_CACHEDIR=/oracle/bench/c sh -c '
     start=$(date +%s%N)
