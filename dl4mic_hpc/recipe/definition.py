@@ -8,7 +8,7 @@ reader of definitions leaves alone. A stage that continues another one begins as
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -17,11 +17,12 @@ from dl4mic_hpc.errors import RecipeError
 from dl4mic_hpc.recipe import kinds, loads, runtime
 from dl4mic_hpc.recipe.adapt import Adapted
 from dl4mic_hpc.recipe.context import Packed
+from dl4mic_hpc.recipe.kinds import Group
 from dl4mic_hpc.recipe.layers import Layers, oci_archive
 from dl4mic_hpc.recipe.loads import Load
 from dl4mic_hpc.recipe.parser import refuse
 from dl4mic_hpc.recipe.post import IN, OUT, ROOT, between, between_loads, made_for, post
-from dl4mic_hpc.recipe.steps import BaseImage, Copy, FromStage, MakeFolder, Recipe, Run, Scratch, Stage
+from dl4mic_hpc.recipe.steps import BaseImage, Copy, FromStage, MakeFolder, Recipe, Run, Scratch, Stage, Step
 
 # Apptainer reads a definition with a buffer of 64 KiB; a section, with the line after it, has to fit.
 SECTION_LIMIT = 65_000
@@ -108,11 +109,10 @@ class _Writer:
         stage = self.recipe.stages[at]
         self.begin(part, stage, at)
         own: dict[str, bytes] = dict(kept) if last else {}
-        if kinds.has_shell(self.recipe, at):
-            if last or stage.steps or self.offers(at):
-                own |= self.steps(part, at)
-            self.take(part, at)
+        if kinds.has_shell(self.recipe, at) and (last or stage.steps or self.offers(at)):
+            own |= self.steps(part, at)
         self.assemble(part, at)
+        self.take(part, at)
         if own:
             for name, content in own.items():
                 self.files[PurePosixPath(f"ctx/s{at}/.dl4mic-hpc", name)] = content
@@ -134,9 +134,9 @@ class _Writer:
 
     def begin_with_files(self, part: _Part, stage: Stage, at: int) -> None:
         """On nothing at all there is no shell before the first files are there; if none comes, labels go in too."""
-        shell, outside = kinds.has_shell(self.recipe, at), kinds.from_outside(self.recipe, at)
-        layers = self.layers(at)
-        if not outside and shell:
+        shell, groups = kinds.has_shell(self.recipe, at), kinds.groups(self.recipe, at)
+        layers = self.layers(at, groups[0]) if groups and not groups[0].maker else []
+        if not groups and shell:
             raise refuse(
                 self.recipe.name,
                 stage.line,
@@ -155,14 +155,15 @@ class _Writer:
         self.files[path] = file
         return str(path)
 
-    def layers(self, at: int, below: str = "") -> list[bytes]:
-        """What a stage gets from outside that does not come from other stages. below: what stands for its root."""
+    def layers(self, at: int, group: Group, below: str = "") -> list[bytes]:
+        """The files of steps that take nothing from stages. below: what stands for the image's root."""
         layers = Layers(below=below)
-        for number, step in _plain(self.recipe, at):
+        for number in group.steps:
+            step = self.recipe.stages[at].steps[number]
             try:
                 if isinstance(step, MakeFolder):
                     layers.make_folder(step)
-                else:
+                elif isinstance(step, Copy):
                     layers.copy(step, self.packed[at, f"{number:03d}"])
             except RecipeError as error:
                 raise refuse(self.recipe.name, step.line, error.message, hint=error.hint) from error
@@ -196,23 +197,32 @@ class _Writer:
             part.taken.append((f"s{source}", place, f"{IN}/s{source}"))
 
     def assemble(self, part: _Part, at: int) -> None:
-        """What a stage gets from outside: files of the context as layers, those of stages made ready elsewhere."""
-        _check_order(self.recipe, at)
-        if not isinstance(self.recipe.stages[at].base, Scratch) and (
-            layers := self.layers(at, below=f"{OUT}/context")
-        ):
-            helper = _Part(name=f"c{at}", bootstrap="oci-archive", source=f"base/c{at}.tar")
-            archive = oci_archive(layers, config={}, platform=self.platform)
-            self.files[PurePosixPath(helper.source)] = archive
-            self.parts.append(helper)
-            part.taken.append((helper.name, f"{OUT}/context/", "/"))
-        between = between_loads(self.recipe, at)
-        if between:
-            self.go_between(at, sorted({load.stage for load in between if load.stage is not None}))
-        found = _made_ready(self.recipe, at)
-        part.taken += [(name, f"{made_for(at)}/", "/") for name in dict.fromkeys(name for name, _ in found)]
+        """What a stage gets from outside, in order: files of the context as layers, those of stages made ready there."""
+        if any(group.maker == f"g{at}" for group in kinds.groups(self.recipe, at)):
+            self.go_between(at)
+        for number, group in enumerate(kinds.groups(self.recipe, at)):
+            if group.maker:
+                made = made_for(at, number)
+                part.taken.append((self.relayed(part, f"{at}-{number}", group.maker, made), f"{made}/", "/"))
+            elif number or not isinstance(self.recipe.stages[at].base, Scratch):
+                helper = _Part(
+                    name=f"c{at}-{number}", bootstrap="oci-archive", source=f"base/c{at}-{number}.tar"
+                )
+                layers = self.layers(at, group, below=f"{OUT}/context")
+                self.files[PurePosixPath(helper.source)] = oci_archive(
+                    layers, config={}, platform=self.platform
+                )
+                self.parts.append(helper)
+                part.taken.append((helper.name, f"{OUT}/context/", "/"))
 
-    def go_between(self, taker: int, sources: list[int]) -> None:
+    def relayed(self, part: _Part, name: str, maker: str, made: str) -> str:
+        """The part to take the folder `made` from: Apptainer copies all that comes from one part at one time."""
+        if maker not in {source for source, _, _ in part.taken}:
+            return maker
+        self.parts.append(_Part(name=f"r{name}", taken=[(maker, made, made)]))
+        return f"r{name}"
+
+    def go_between(self, taker: int) -> None:
         """A stage that only hands files from stages without a shell on to another one without."""
         lender = next(kinds.lenders(self.recipe), None)
         if lender is None:
@@ -221,6 +231,7 @@ class _Writer:
             raise refuse(self.recipe.name, self.recipe.stages[taker].line, what, hint=hint)
         helper = _Part(name=f"g{taker}")
         self.begin(helper, self.recipe.stages[lender], lender)
+        sources = sorted({load.stage for load in between_loads(self.recipe, taker) if load.stage is not None})
         helper.taken += [(f"s{source}", "/", f"{IN}/s{source}") for source in sources]
         helper.sections["files"] = f"    ctx/g{taker}/.dl4mic-hpc /\n"
         helper.sections["post"] = between(self.adapted, taker)
@@ -244,55 +255,18 @@ def _library() -> dict[str, bytes]:
     }
 
 
-def _plain(recipe: Recipe, at: int) -> Iterator[tuple[int, Copy | MakeFolder]]:
-    """The steps that are done from outside and take nothing from a stage."""
-    for number in sorted(kinds.from_outside(recipe, at)):
-        step = recipe.stages[at].steps[number]
-        if not isinstance(step, Run) and not kinds.takes_from_stage(step):
-            yield number, step
-
-
 def _done(recipe: Recipe, at: int) -> frozenset[int]:
     """The steps that are done for good before `%post`.
 
     Without root rights Apptainer gives all that is in layers to root, so those with another owner are done again.
     """
-    again = {number for number, step in _plain(recipe, at) if step.owner not in ROOT}
-    return kinds.from_outside(recipe, at) - again
-
-
-def _made_ready(recipe: Recipe, at: int) -> list[tuple[str, Copy]]:
-    """What the stage gets from others without a shell, and the part of the definition that makes it ready."""
+    steps = recipe.stages[at].steps
     outside = kinds.from_outside(recipe, at)
-    return [
-        (f"s{load.stage}" if kinds.has_shell(recipe, load.stage) else f"g{at}", load.copy)
-        for load in loads.loads_of(recipe.stages[at])
-        if load.stage is not None and load.step in outside
-    ]
+    return frozenset(number for number in outside if _is_done(steps[number]))
 
 
-def _check_order(recipe: Recipe, at: int) -> None:
-    """Where no shell works, files of stages come after all others, and those of one stage after those of another.
-
-    Refuses what would turn out otherwise by that.
-    """
-    made = _made_ready(recipe, at)
-    order = list(dict.fromkeys(name for name, _ in made))
-    ranks = {id(copy): order.index(name) for name, copy in made}
-    before: list[tuple[int, Copy]] = []
-    for number in sorted(kinds.from_outside(recipe, at)):
-        step = recipe.stages[at].steps[number]
-        if isinstance(step, Copy):
-            rank = ranks.get(id(step), -1)
-            if any(other > rank and _overlap(step.destination, copy.destination) for other, copy in before):
-                what = "this copies over what came from another stage, and there is no shell yet to do it in order"
-                raise refuse(recipe.name, step.line, what, hint="move it before the COPY --from")
-            before.append((rank, step))
-
-
-def _overlap(one: str, other: str) -> bool:
-    one, other = one.rstrip("/") + "/", other.rstrip("/") + "/"
-    return one.startswith(other) or other.startswith(one)
+def _is_done(step: Step) -> bool:
+    return isinstance(step, Run) or kinds.takes_from_stage(step) or step.owner in ROOT
 
 
 def _archives(load: Load, packed: Packed) -> dict[str, bytes]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from dl4mic_hpc.recipe.steps import BaseImage, Context, Copy, FromStage, Recipe, Run, Scratch, Stage, Step
+from dl4mic_hpc.recipe.steps import BaseImage, Copy, FromStage, Recipe, Run, Scratch, Stage, Step
 
 # Images known to hold no shell (https://github.com/GoogleContainerTools/distroless); those tagged debug have one.
 _NO_SHELL = re.compile(r"(?:^|/)distroless/(?!.*[:-]debug)")
@@ -19,7 +20,7 @@ def has_shell(recipe: Recipe, at: int) -> bool:
         return True
     match stage.base:
         case Scratch():
-            return False
+            return any(has_shell(recipe, source) for step in stage.steps for source in _roots(step))
         case FromStage(stage=base):
             return has_shell(recipe, base)
         case BaseImage(reference=reference, shell=None):
@@ -50,8 +51,8 @@ def lenders(recipe: Recipe) -> Iterator[int]:
 def from_outside(recipe: Recipe, at: int) -> frozenset[int]:
     """The steps, by their numbers, that are done before any shell is there.
 
-    All of them in a stage without one; what stands before the first RUN in a stage on nothing at all. Where that has
-    brought a root in an archive, its shell does the rest.
+    All of them in a stage without one; in a stage on nothing at all what stands before the first RUN. Where that has
+    brought a whole root, in an archive or from a stage, its shell does the rest.
     """
     steps = recipe.stages[at].steps
     if not has_shell(recipe, at):
@@ -60,13 +61,56 @@ def from_outside(recipe: Recipe, at: int) -> frozenset[int]:
         return frozenset()
     before = list(itertools.takewhile(lambda step: not isinstance(step, Run), steps))
     plain = list(itertools.takewhile(lambda step: not takes_from_stage(step), before))
-    return frozenset(range(len(plain if any(map(_brings_a_root, plain)) else before)))
+    if any(map(_unpacks_a_root, plain)):
+        return frozenset(range(len(plain)))
+    taken = [number for number, step in enumerate(before) if _roots(step)]
+    return frozenset(range(taken[0] + 1 if taken else len(before)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Neighbouring steps of `from_outside`. maker: the part of the definition that makes their files ready.
+
+    maker: `sN` for a stage that has a shell, `gN` for one that goes between two without, "" for layers of our own.
+    """
+
+    maker: str
+    steps: tuple[int, ...]
+
+
+def groups(recipe: Recipe, at: int) -> list[Group]:
+    """How the steps of `from_outside` are carried out, in their order."""
+    numbers = sorted(from_outside(recipe, at))
+    grouped = itertools.groupby(
+        numbers, key=lambda number: _maker(recipe, at, recipe.stages[at].steps[number])
+    )
+    return [Group(maker=maker, steps=tuple(steps)) for maker, steps in grouped]
+
+
+def _maker(recipe: Recipe, at: int, step: Step) -> str:
+    sources = _sources(step)
+    if not sources:
+        return ""
+    return f"s{sources[0]}" if has_shell(recipe, sources[0]) else f"g{at}"
 
 
 def takes_from_stage(step: Step) -> bool:
     """Whether it is a COPY --from."""
-    return isinstance(step, Copy) and any(isinstance(source.origin, FromStage) for source in step.sources)
+    return bool(_sources(step))
 
 
-def _brings_a_root(step: Step) -> bool:
-    return isinstance(step, Copy) and step.unpack and isinstance(step.sources[0].origin, Context)
+def _sources(step: Step) -> list[int]:
+    """The stages that a COPY --from takes files from."""
+    origins = [source.origin for source in step.sources] if isinstance(step, Copy) else []
+    return [origin.stage for origin in origins if isinstance(origin, FromStage)]
+
+
+def _roots(step: Step) -> list[int]:
+    """The stages that a COPY --from takes as a whole, to be the root of its own."""
+    if not isinstance(step, Copy) or step.destination != "/" or step.exclude:
+        return []
+    return [stage for stage, source in zip(_sources(step), step.sources, strict=False) if source.path == "."]
+
+
+def _unpacks_a_root(step: Step) -> bool:
+    return isinstance(step, Copy) and step.unpack and step.destination == "/"

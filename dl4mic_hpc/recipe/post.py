@@ -61,9 +61,12 @@ def post(
     return "".join(script.lines), script.files
 
 
-def made_for(taker: int) -> str:
-    """Where the stages that have a shell put together what the stage `taker`, without one, copies from stages."""
-    return f"{OUT}/root-s{taker}"
+def made_for(taker: int, group: int) -> str:
+    """Where stages that have a shell put together what the stage `taker`, without one, copies from them.
+
+    group: the place of these steps in `kinds.groups`.
+    """
+    return f"{OUT}/root-s{taker}-{group}"
 
 
 def between(adapted: Adapted, taker: int) -> str:
@@ -78,12 +81,10 @@ def between(adapted: Adapted, taker: int) -> str:
 
 def between_loads(recipe: Recipe, taker: int) -> list[Load]:
     """What the stage copies from one without a shell while it has none itself."""
-    outside = kinds.from_outside(recipe, taker)
-    return [
-        load
-        for load in loads.loads_of(recipe.stages[taker])
-        if load.stage is not None and load.step in outside and not kinds.has_shell(recipe, load.stage)
-    ]
+    steps = {
+        step for group in kinds.groups(recipe, taker) if group.maker == f"g{taker}" for step in group.steps
+    }
+    return [load for load in loads.loads_of(recipe.stages[taker]) if load.step in steps]
 
 
 class _Script:
@@ -186,7 +187,9 @@ class _Script:
         folder = f"{OWN}/copy/s{taker}-{load.id}"
         self.hand_over(copy, folder, root=root)
         owner = self.owner(copy.owner)
-        self.add("dl4mic_take", folder, quote(made_for(taker) + copy.destination), owner, quote(copy.mode))
+        groups = enumerate(kinds.groups(self.recipe, taker))
+        (target,) = (made_for(taker, number) for number, group in groups if load.step in group.steps)
+        self.add("dl4mic_take", folder, quote(target + copy.destination), owner, quote(copy.mode))
 
     def hand_over(self, copy: Copy, folder: str, *, root: str) -> None:
         if any(pattern.strip().startswith("!") for pattern in copy.exclude):
