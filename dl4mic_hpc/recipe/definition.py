@@ -182,7 +182,10 @@ class _Writer:
         return own
 
     def offers(self, at: int) -> bool:
-        """Whether the stage has to make ready what others take."""
+        """Whether the stage has to make ready what others take; of an image, if it was seen to have a shell, the owners."""
+        base = self.recipe.stages[at].base
+        if isinstance(base, BaseImage) and base.shell:
+            return True
         return any(
             not kinds.is_searched(self.recipe, at) or load.step in kinds.from_outside(self.recipe, taker)
             for taker, load in loads.taken_from(self.recipe, at)
