@@ -182,7 +182,7 @@ def _differences(recipe: Recipe) -> list[Deviation]:
             name="owners",
             what="all files of the finished image belong to root, or to who runs it",
             reason="Apptainer packs an image so where nobody is root; while it is built owners are Docker's, but for"
-            " a base image's links and what is copied from an image",
+            " a base image's links and what is copied from an image in a registry",
         ),
         Deviation(
             name="temporary-folders",
