@@ -23,7 +23,7 @@ VENV_PACKAGES = ca-certificates $(if $(PYTHON),$(shell \
 DEMO_PACKAGES = podman:podman runc:runc netavark iptables:iptables nft:nftables debootstrap:debootstrap gpgv:gpgv \
 	debian-archive-keyring
 UNIT_PACKAGES = ssh:openssh-client sshd:openssh-server tcsh:tcsh fish:fish zsh:zsh
-TEST_PACKAGES = $(DEMO_PACKAGES) $(UNIT_PACKAGES) "chromium|google-chrome:chromium|chromium-browser" \
+TEST_PACKAGES = $(DEMO_PACKAGES) $(UNIT_PACKAGES) ip:iproute2 unshare:util-linux "chromium|google-chrome:chromium|chromium-browser" \
 	"chromedriver:chromium-driver|chromium-chromedriver"
 
 # The newcomer's first launch: `make demo NOTEBOOK=…` takes another notebook.
@@ -100,8 +100,8 @@ test: system venv vectors ## runs all tests, on the practice cluster too
 	$(BIN)/pytest
 
 .PHONY: test-unit
-test-unit: system-unit venv vectors ## runs the tests that need no cluster
-	$(BIN)/pytest -m 'not cluster'
+test-unit: system-unit venv vectors ## runs the tests that need neither cluster nor browser
+	$(BIN)/pytest -m 'not cluster and not browser'
 
 .PHONY: lint
 lint: format-check typecheck imports workflows shell ## every check that reads the code and does not run it
@@ -140,9 +140,14 @@ bench: system venv ## measures the speed: ratios of two ways, taken in one run
 	@for bench in benchmarks/bench_*.py; do $(BIN)/python "$$bench" || exit; done
 
 .PHONY: upstream
-upstream: venv ## converts DL4MicEverywhere's whole catalogue: UPSTREAM=DIR holds clones of it and of ZeroCostDL4Mic
+upstream: system-demo venv ## the catalogue on real material: UPSTREAM=DIR holds clones of what it names; UNSEEN=DIR: other notebooks
 	@[ -n '$(UPSTREAM)' ] || { echo 'error: where are the clones? make upstream UPSTREAM=DIR' >&2; exit 1; }
-	@cd tests && ../$(BIN)/python -m upstream '$(abspath $(UPSTREAM))' ../docs/reference/upstream.md
+	@cd tests && status=0; \
+	../$(BIN)/python -m upstream '$(abspath $(UPSTREAM))' ../docs/reference/upstream.md || status=1; \
+	../$(BIN)/python -m upstream.notebooks '$(abspath $(UPSTREAM))' ../docs/reference/upstream-notebooks.md \
+		$(if $(UNSEEN),--unseen '$(abspath $(UNSEEN))') || status=1; \
+	../$(BIN)/python -m upstream.training '$(abspath $(UPSTREAM))' ../docs/reference/upstream-training.md || status=1; \
+	exit $$status
 
 .PHONY: clean
 clean: ## ends the tests' cluster, removes .venv, caches and build outputs; your own sandbox stays

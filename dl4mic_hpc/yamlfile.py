@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -12,6 +13,12 @@ from pydantic import BaseModel, ValidationError
 from dl4mic_hpc.errors import perhaps_you_meant
 
 Model = TypeVar("Model", bound=BaseModel)
+
+LARGEST = 64 * 1024
+"""Bytes of the largest file that is read: the largest real ones have some ten thousand."""
+
+MOST_VALUES = 100_000
+"""Values that a file may have once its aliases are followed: a few lines of aliases can stand for billions."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -35,12 +42,91 @@ _Loader.add_implicit_resolver(
 
 
 class YamlError(Exception):
-    """All that is wrong in a file: one sentence per mistake, each with file and line."""
+    """All that is wrong in a file: (line, sentence) per mistake; line 0 is the whole file."""
 
-    def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        count = f"{len(mistakes)} mistakes:\n  " if len(mistakes) > 1 else ""
-        self.message = count + "\n  ".join(mistakes)
+    def __init__(self, where: str, mistakes: Sequence[tuple[int, str]]) -> None:
+        self.mistakes = tuple(mistakes)
+        told = [f"{where}:{line}: {text}" if line else f"{where}: {text}" for line, text in self.mistakes]
+        super().__init__("\n".join(told))
+        count = f"{len(told)} mistakes:\n  " if len(told) > 1 else ""
+        self.message = count + "\n  ".join(told)
+
+
+def read_text(path: Path) -> str:
+    """The file's text; YamlError if it is not UTF-8. OSError as it comes."""
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise _too_large(str(path))
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise YamlError(str(path), [(line, "this is no text in UTF-8; save it as UTF-8")]) from error
+
+
+def compose(text: str, *, where: str, verbatim: bool = False) -> yaml.MappingNode:
+    """The nodes of a file that is one mapping, with no key twice. YamlError for everything else."""
+    if len(text) > LARGEST:
+        raise _too_large(where)
+    try:
+        node = yaml.compose(text, Loader=yaml.BaseLoader if verbatim else _Loader)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        raise YamlError(where, [(line, f"this is no text: it holds the character U+{code:04X}")]) from error
+    except yaml.YAMLError as error:
+        raise _not_yaml(error, text, where) from error
+    except RecursionError:
+        raise YamlError(where, [(0, "the file is nested too deeply")]) from None
+    if not isinstance(node, yaml.MappingNode):
+        raise YamlError(where, [(1, "a list of `key: value` lines is expected")])
+    if _size(node, {}) > MOST_VALUES:
+        raise YamlError(where, [(0, "the aliases (*name) stand for too many values; write the values out")])
+    if twice := list(_twice(node, set())):
+        raise YamlError(where, twice)
+    return node
+
+
+def _too_large(where: str) -> YamlError:
+    return YamlError(where, [(0, f"the file is larger than {LARGEST // 1024} KiB; is it the right one?")])
+
+
+def _not_yaml(error: yaml.YAMLError, text: str, where: str) -> YamlError:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    if mark is not None and text[mark.index : mark.index + 1] == "\t":
+        problem = "there is a tab; YAML is indented with blanks"
+    return YamlError(where, [(mark.line + 1 if mark else 0, f"this is not YAML: {problem}")])
+
+
+def _size(node: Any, known: dict[int, int]) -> int:
+    """How many values a node stands for, its aliases followed; a node inside itself is endless."""
+    if id(node) not in known:
+        known[id(node)] = MOST_VALUES + 1
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else []
+        parts = list(node.value) if isinstance(node, yaml.SequenceNode) else parts
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
+
+
+def _twice(node: Any, seen: set[int]) -> Iterator[tuple[int, str]]:
+    """Keys that a mapping has twice: YAML forbids them, and the reader would silently take the last."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.value in lines:
+                yield line, f"key '{key.value}' stands here and on line {lines[key.value]}; keep one of them"
+            if isinstance(key, yaml.ScalarNode):
+                lines.setdefault(key.value, line)
+            yield from _twice(value, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            yield from _twice(each, seen)
 
 
 def parse(
@@ -51,16 +137,11 @@ def parse(
     `verbatim` leaves every value the text that was written, so that version 3.10 does not become the number 3.1.
     YamlError lists every mistake at once.
     """
-    loader = yaml.BaseLoader if verbatim else _Loader
+    node = compose(text, where=where, verbatim=verbatim)
     try:
-        node = yaml.compose(text, Loader=loader)
-        values = yaml.load(text, Loader=loader)
+        values = (yaml.BaseLoader if verbatim else _Loader)("").construct_document(node)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{where}:{mark.line + 1}" if mark else where
-        raise YamlError([f"{place}: this is not YAML: {getattr(error, 'problem', None) or error}"]) from error
-    if not isinstance(values, dict):
-        raise YamlError([f"{where}:1: a list of `key: value` lines is expected"])
+        raise _not_yaml(error, text, where) from error
     also = also or {}
     try:
         return model.model_validate({**values, **also})
@@ -69,7 +150,7 @@ def parse(
             (_line(node, problem["loc"]), _sentence(problem, model, hidden=set(also)))
             for problem in error.errors()
         )
-        raise YamlError([f"{where}:{line}: {sentence}" for line, sentence in mistakes]) from None
+        raise YamlError(where, mistakes) from None
 
 
 def _sentence(problem: Any, model: type[BaseModel], *, hidden: set[str]) -> str:
@@ -80,7 +161,24 @@ def _sentence(problem: Any, model: type[BaseModel], *, hidden: set[str]) -> str:
         return f"unknown key '{key}' ({perhaps_you_meant(str(problem['loc'][-1]), known)})"
     if kind == "missing":
         return f"key '{key}' is missing"
+    message = _PLAIN.get(kind, message)
+    given = _STRUCTURES.get(type(problem["input"]))
+    if kind == "string_type" and given:
+        message = f"a text is expected here, not {given}"
+    if kind == "literal_error":
+        message = f"'{problem['input']}' is none of {problem['ctx']['expected']}"
     return f"key '{key}': {message}" if key else message
+
+
+_STRUCTURES: dict[Any, str] = {list: "a list", dict: "`key: value` lines"}
+
+_PLAIN = {
+    "string_too_short": "it is empty",
+    "model_type": "`key: value` lines are expected here",
+    "dict_type": "`key: value` lines are expected here",
+    "list_type": "a list is expected here",
+    "tuple_type": "a list is expected here",
+}
 
 
 def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:

@@ -40,8 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if ROOT / "tests" / "cluster" in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
+        for folder in ("cluster", "browser"):
+            if ROOT / "tests" / folder in item.path.parents:
+                item.add_marker(folder)
     if sys.platform == "win32":
         foreign = [item for item in items if item.get_closest_marker("posix")]
         config.hook.pytest_deselected(items=foreign)

@@ -59,6 +59,16 @@ def notebook(
     return spec
 
 
+def tell_state(spec: NotebookSpec) -> None:
+    """Said before somebody queues for hours: what is known to be wrong with the notebook, or of who has tried it."""
+    from dl4mic_hpc.cli import console
+
+    if spec.state == "broken":
+        console.warn(f"{spec.id} is known to be broken. {spec.state_note}")
+    elif spec.state == "untested" and spec.state_note:
+        console.tell(f"{spec.id} has not been tried with this program. {spec.state_note}")
+
+
 def gpus(text: str | None) -> str | None:
     from dl4mic_hpc.profile import check_gpus
 

@@ -66,6 +66,11 @@ def strong(text: str) -> str:
     return _paint(text, "bold", error=False)
 
 
+def coloured(text: str, colour: str) -> str:
+    """For standard output; plain where that is no terminal."""
+    return _paint(text, colour, error=False)
+
+
 def heading(text: str) -> None:
     answer(strong(f"== {text} =="))
 
@@ -215,6 +220,12 @@ def answer_raw(chunk: bytes) -> None:
     """Part of an answer as it came from the cluster (a log), on standard output."""
     sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
+
+
+def tell_raw(chunk: bytes) -> None:
+    """The same where it is no answer, on standard error."""
+    sys.stderr.buffer.write(chunk)
+    sys.stderr.buffer.flush()
 
 
 def finding(verdict: str, what: str, detail: str) -> None:

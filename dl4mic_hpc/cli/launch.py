@@ -21,6 +21,7 @@ Examples:
   dl4mic-hpc launch pixel_segmentation --cluster myuni -d ./raw -o ./results -g 1
   dl4mic-hpc launch pixel_segmentation --cluster myuni -d cluster:/scratch/me/raw -g a100:1 --time 4:00:00
   dl4mic-hpc launch pixel_segmentation --dry-run
+  dl4mic-hpc launch pixel_segmentation --headless --set Trees=100 --sections 1-4
 """
 
 
@@ -133,26 +134,57 @@ def launch(
             help="Return once JupyterLab has answered; the tunnel is closed, the session goes on.",
         ),
     ] = False,
+    headless: Annotated[
+        bool,
+        typer.Option(
+            "--headless",
+            help="Run the notebook from top to bottom without a browser, then bring the results home.",
+        ),
+    ] = False,
+    parameters: Annotated[
+        Path | None,
+        typer.Option(
+            "--parameters",
+            metavar="FILE",
+            help="With --headless: JSON with the forms' values, or a dl4mic_settings.json.",
+        ),
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="With --headless: the value of one field; may be given several times.",
+        ),
+    ] = None,
+    sections: Annotated[
+        str | None,
+        typer.Option(
+            "--sections", metavar="SECTIONS", help="With --headless: run only these, such as 1-3,5,6.1."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON on standard output.")] = False,
 ) -> None:
-    """Start a notebook on a GPU of the cluster and open it here.
+    """Start a notebook on a GPU of the cluster and open it here, or let it run by itself.
 
     Once the job is submitted, closing this computer loses nothing: `attach` opens the notebook again.
     """
     if detach and until_ready:
         raise UsageError("--detach and --until-ready exclude each other", hint="leave one of them out")
+    _check_headless(headless, given=(parameters, values, sections), useless=(until_ready, port))
     profile = choose.profile(cluster)
 
     def request() -> LaunchRequest:
         from dl4mic_hpc.sessions.launch import LaunchRequest
+        from dl4mic_hpc.sessions.parameters import HeadlessRequest
         from dl4mic_hpc.slurm.job import Resources
 
         local_data, cluster_data = _data(data)
+        spec = choose.notebook(notebook, config, notebook_file=notebook_file, requirements=requirements)
+        choose.tell_state(spec)
         return LaunchRequest(
             profile=profile,
-            notebook=choose.notebook(
-                notebook, config, notebook_file=notebook_file, requirements=requirements
-            ),
+            notebook=spec,
             resources=Resources.of(
                 profile, gpus=choose.gpus(gpus), time=choose.time(time), partition=tuple(partition or ())
             ),
@@ -161,6 +193,9 @@ def launch(
             results=output.absolute() if output else None,
             image=choose.image(image),
             local_port=port,
+            headless=HeadlessRequest(file=parameters, texts=values or (), sections=sections or "")
+            if headless
+            else None,
         )
 
     if dry_run:
@@ -169,6 +204,19 @@ def launch(
     live.launch(
         profile, request, browser=not no_browser, detach=detach, until_ready=until_ready, as_json=as_json
     )
+
+
+def _check_headless(headless: bool, *, given: tuple[object, ...], useless: tuple[object, ...]) -> None:
+    """given: what needs --headless. useless: what needs JupyterLab."""
+    if any(given) and not headless:
+        raise UsageError(
+            "--parameters, --set and --sections are for a notebook that runs by itself", hint="add --headless"
+        )
+    if any(useless) and headless:
+        raise UsageError(
+            "--headless starts no JupyterLab, so there is no port and nothing to get ready",
+            hint="leave out -p and --until-ready; --detach returns once the job is submitted",
+        )
 
 
 def _data(text: str | None) -> tuple[Path | None, PurePosixPath | None]:
@@ -191,7 +239,7 @@ def _rehearse(request: LaunchRequest, *, as_json: bool) -> None:
     from dl4mic_hpc.sessions.launch import plan_launch
     from dl4mic_hpc.sessions.rehearsal import rehearse
 
-    rehearsal = rehearse(plan_launch(request))
+    rehearsal = rehearse(plan_launch(request, say=console.tell))
     if as_json:
         console.answer_json(rehearsal.as_json())
         return

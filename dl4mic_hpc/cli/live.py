@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from dl4mic_hpc.cli import console
+from dl4mic_hpc.cli import console, headless
 from dl4mic_hpc.cli.ask import TerminalAsker
 from dl4mic_hpc.errors import SshError, UsageError
 
@@ -45,8 +45,9 @@ def launch(
         from dl4mic_hpc import transfer
         from dl4mic_hpc.sessions.launch import LocalSide, plan_launch, submit
 
-        plan = plan_launch(request())
-        local = None if detach else stack.enter_context(ssh.reserve_local_port(plan.request.local_port))
+        plan = plan_launch(request(), say=steps.say)
+        no_tunnel = detach or plan.session.headless
+        local = None if no_tunnel else stack.enter_context(ssh.reserve_local_port(plan.request.local_port))
         steps.say(f"connecting to {profile.name}")
         connection = stack.enter_context(connecting.result())
         bar = console.Bar(steps)
@@ -59,8 +60,15 @@ def launch(
         session = submit(connection, plan, steps, LocalSide(upload=upload))
         steps.close()
         steps.note(f"session {session.id}: job {session.job_id}, {session.gpus_in_words}")
-        if local is None:
+        if detach:
             _submitted(session, as_json=as_json)
+            return
+        if local is None:
+            steps.note(
+                "from here on this computer may be closed; `dl4mic-hpc results` brings the results home"
+            )
+            with _signals_interrupt():
+                headless.follow(connection, session, steps, _facts(session), as_json=as_json)
             return
         steps.note("from here on this computer may be closed; `dl4mic-hpc attach` opens the session again")
         _open(
@@ -100,6 +108,11 @@ def attach(
         steps.say(f"connecting to {profile.name}")
         connection = stack.enter_context(ssh.connect(profile, ask=TerminalAsker()))
         session = listing.find(connection, profile, session_id)
+        if session.headless:
+            raise UsageError(
+                f"session {session.id} runs its notebook by itself, without JupyterLab",
+                hint=f"`dl4mic-hpc logs {session.id} -f` follows it",
+            )
         local = given or stack.enter_context(_same_port(session.local_port))
         _open(
             profile, connection, session, local, steps,
@@ -244,6 +257,9 @@ def _ready(here: Attached, *, as_json: bool, until_ready: bool, show_token: bool
 
 
 def _how_to_go_on(session: Session) -> None:
+    if session.headless:
+        headless.how_to_go_on(session)
+        return
     rows = (
         ("open it", f"dl4mic-hpc attach {session.id}"),
         ("see how it fares", "dl4mic-hpc ps"),

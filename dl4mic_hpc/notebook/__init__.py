@@ -5,7 +5,7 @@ Inside the notebook's image only dl4mic_forms/ is there, which is laid beside th
 
 from __future__ import annotations
 
-from dl4mic_hpc.notebook.convert import Converted, FormField, convert, runtime_files
-from dl4mic_hpc.notebook.passes import Change
+from dl4mic_hpc.notebook.convert import Converted, convert, runtime_files, too_old
+from dl4mic_hpc.notebook.report import Change, FormField, Report
 
-__all__ = ["Change", "Converted", "FormField", "convert", "runtime_files"]
+__all__ = ["Change", "Converted", "FormField", "Report", "convert", "runtime_files", "too_old"]

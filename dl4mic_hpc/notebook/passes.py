@@ -3,116 +3,149 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from nbformat import NotebookNode, v4
 
-from dl4mic_hpc.notebook import sections
-from dl4mic_hpc.notebook.dl4mic_forms.forms import Field, Form, FormError, foreign, parse
+from dl4mic_hpc.notebook import findings, installs, references, sections, texts
+from dl4mic_hpc.notebook.dl4mic_forms.forms import Field, Form, parse
+from dl4mic_hpc.notebook.dl4mic_forms.scan import magic_first
+from dl4mic_hpc.notebook.reading import KEY
+from dl4mic_hpc.notebook.report import Ledger, Reference, Remark, RemovedSection, Requirement
 
-KEY = "dl4mic_hpc"
 MAGIC = "%%dl4mic_form"
-FORMS = "dl4mic_forms"
 
 _COLAB_METADATA = {"id", "colab", "colab_type", "outputId", "cellView", "accelerator", "gpuClass"}
-_COLAB_ONLY = (
-    (re.compile(r"\bgoogle\.colab\b"), "uses google.colab, which exists on Colab only"),
-    (re.compile(r"/content\b|/gdrive\b"), "names a folder that exists on Colab only"),
-    (
-        re.compile(r"^\s*[!%]\s*(?:pip3?|conda|mamba|apt|apt-get|python3? -m pip)\b.*\b(?:un)?install\b"),
-        "installs software, which the image has to bring",
-    ),
-)
-_INTRO = """\
-**Start here:** choose *Run → Run All Cells* in the menu. Every section then shows its form; nothing is computed \
-until you press a form's **Run** button. Go through the forms from top to bottom.
-
-* Your data is under `/home/data`; write results to `/home/results`: they are brought back to your computer.
-* **Load previous** puts in the values of your last run, **Reset** those that the notebook came with.
-* The code is hidden, not gone: click the bar with the three dots above a form to see and edit it.
-* After a restart of the kernel choose *Run All Cells* again."""
-_START = """\
-# Makes the forms below work; the folder {folder} beside this notebook belongs to it.
-try:
-    import {folder}
-except ModuleNotFoundError as problem:
-    if problem.name != "{folder}":
-        raise
-    raise ModuleNotFoundError(
-        "The folder {folder} is missing beside this notebook, so its forms cannot be shown. "
-        "Start the notebook again with `dl4mic-hpc launch`, which puts it there."
-    ) from None
-{folder}.start({name}, {fields})"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One thing that was done: `kind` is section, form, title or note; cells count from 1 as they were."""
-
-    kind: str
-    cell: int
-    text: str
-
 
 Forms = Mapping[int, tuple[str, Form]]
 """The id and form of every code cell, by the cell's index in the working copy."""
 
+Cut = tuple[RemovedSection, range]
+"""A section to remove and the cells that it holds."""
+
 
 def prepare(work: NotebookNode) -> None:
-    """Takes outputs and Colab's own metadata away and writes into every cell where it came from."""
+    """Takes Colab's own metadata away and writes into every cell where it came from."""
+    numbers = sections.numbers(work.cells)
     for index, cell in enumerate(work.cells):
-        metadata = cell.get("metadata", {})
-        kept = {key: value for key, value in metadata.items() if key not in _COLAB_METADATA}
-        cell.metadata = NotebookNode(kept, **{KEY: {"source_cell": index}})
+        kept = {key: value for key, value in cell.metadata.items() if key not in _COLAB_METADATA}
+        hidden = cell.metadata.get("cellView") == "form"
+        own = {"source_cell": index}
+        cell.metadata = NotebookNode(kept, **{KEY: NotebookNode(own)})
         cell.id = f"cell-{index}"
         if cell.cell_type == "code":
+            cell.metadata[KEY]["section"] = numbers[index]
             cell.outputs, cell.execution_count = [], None
-            _hide(cell, metadata.get("cellView") == "form")
+            cell.source = magic_first(cell.source)
+            _hide(cell, hidden)
 
 
-def remove_sections(work: NotebookNode, numbers: Sequence[str], problems: list[str]) -> list[Change]:
-    """Cuts sections out with everything below their headings. The others keep their numbers."""
-    gone: set[int] = set()
-    changes = []
+def choose_sections(work: NotebookNode, numbers: Sequence[str]) -> tuple[list[Cut], list[str]]:
+    """The sections to remove with the cells that they hold, and sentences about those that cannot be cut out."""
+    found, problems = [], []
     for number in numbers:
         try:
             section, held = sections.find(work.cells, number)
         except sections.SectionError as error:
             problems.append(f"cell {error.cell + 1}: {error}" if error.cell is not None else str(error))
             continue
-        gone.update(held)
-        text = f"section {section.number} '{section.text}' removed ({len(held)} cells)"
-        changes.append(Change(kind="section", cell=held.start + 1, text=text))
-    work.cells = [cell for index, cell in enumerate(work.cells) if index not in gone]
-    return changes
+        about = RemovedSection(
+            number=section.number, title=section.text, cell=held.start + 1, cells=len(held)
+        )
+        found.append((about, held))
+    return found, problems
 
 
-def find_forms(work: NotebookNode, problems: list[str]) -> Forms:
+def drop_installs(work: NotebookNode, ledger: Ledger) -> None:
+    """Takes the installing of software out of the code, and points to what installs in another way."""
+    for cell in _code(work):
+        cell.source, dropped = installs.drop(cell.source)
+        at = origin(cell)
+        for each in dropped:
+            ledger.changed("install", at, f"line {each.line} left out: {each.text}")
+            ledger.requirements += [
+                Requirement(cell=at, line=each.line, requirement=requirement)
+                for requirement in each.requirements
+            ]
+        ledger.warnings += [
+            Remark(cell=at, line=line, text=text) for line, text in installs.by_python(cell.source)
+        ]
+
+
+def list_clones(work: NotebookNode, chosen: Sequence[Cut], ledger: Ledger) -> None:
+    """Writes down the repositories that the notebook clones, also in the sections that will be removed."""
+    gone = {index for _, held in chosen for index in held}
+    for index, cell in enumerate(work.cells):
+        if cell.cell_type == "code":
+            ledger.clones += findings.clones(cell.source, index + 1, removed=index in gone)
+
+
+def bound_tables(work: NotebookNode, ledger: Ledger) -> None:
+    """Has tables that are read from an address read with a time limit: compute nodes are often offline."""
+    readers = findings.pandas_readers(cell.source for cell in _code(work))
+    for cell in _code(work):
+        cell.source, found = findings.bound_tables(cell.source, readers, f"{texts.FORMS}.read_csv")
+        for line, address in found:
+            ledger.changed("table", origin(cell), f"line {line}: {address} is read with a time limit")
+
+
+def mark_references(work: NotebookNode, where: references.Map, ledger: Ledger) -> None:
+    """Marks references to removed sections in the cells that stay."""
+    for cell in work.cells:
+        if cell.cell_type == "raw" or "made" in cell.metadata[KEY]:
+            continue
+        text, at = cell.cell_type == "markdown", origin(cell)
+        done = references.markdown(cell.source, where) if text else references.code(cell.source, where)
+        cell.source = done.text
+        ledger.references += [Reference(cell=at, line=one.line, section=one.section) for one in done.marked]
+        if done.marked:
+            named = ", ".join(dict.fromkeys(found.section for found in done.marked))
+            ledger.changed("reference", at, f"marked as not needed here: {named}")
+        what = "a link that leads nowhere" if text else "a text of the code names a removed section"
+        ledger.warnings += [
+            Remark(cell=at, line=one.line, text=f"{what}: {one.section}") for one in done.broken
+        ]
+
+
+def cut(work: NotebookNode, chosen: Sequence[Cut], ledger: Ledger, *, runtime: bool) -> None:
+    """Takes the chosen sections out and puts in their place what a session has instead."""
+    gone = {index for _, held in chosen for index in held}
+    instead: dict[int, list[NotebookNode]] = {}
+    taken: set[str] = set()
+    for section, held in chosen:
+        text = f"section {section.number} '{section.title}' removed ({section.cells} cells)"
+        ledger.changed("section", section.cell, text)
+        inside = any(set(held) < set(other) for _, other in chosen)
+        made = [] if inside else texts.instead(work.cells, held, runtime=runtime)
+        for cell in made:
+            cell.id = next(name for name in _numbered(cell.id) if name not in taken)
+            taken.add(cell.id)
+        instead[held.start] = made
+    work.cells = [
+        each
+        for index, cell in enumerate(work.cells)
+        for each in (*instead.get(index, ()), *([] if index in gone else [cell]))
+    ]
+
+
+def find_forms(work: NotebookNode) -> Forms:
     """Reads the form of every code cell and gives it an id that outlives a new version of the notebook.
 
     The id is made of the form's title, or else of the heading above it, and not of its place.
     """
     found: dict[int, tuple[str, Form]] = {}
-    taken = {"dl4mic-start", "dl4mic-how-to", *(cell.id for cell in work.cells)}
-    above = {heading.cell: heading.text for heading in sections.headings(work.cells)}
+    taken = {"dl4mic-start", *(name for cell in work.cells for name in (cell.id, f"{cell.id}-title"))}
+    above = {
+        each.cell: each.text for each in sections.headings(work.cells) if "made" not in _own(work, each.cell)
+    }
     heading = ""
     for index, cell in enumerate(work.cells):
         heading = above.get(index, heading)
-        if cell.cell_type != "code":
+        if cell.cell_type != "code" or "made" in cell.metadata[KEY]:
             continue
-        try:
-            form = parse(cell.source)
-        except FormError as error:
-            problems += [f"cell {_origin(cell)}, line {line}: {text}" for line, text in error.problems]
-            continue
-        if foreign(cell.source) and "@param" in cell.source:
-            problems.append(
-                f"cell {_origin(cell)}, line 1: no form is understood under {cell.source.split()[0]}"
-            )
+        form = parse(cell.source)
         form_id = next(name for name in _numbered(_slug(form.title or heading)) if name not in taken)
         if form.fields:
             taken.add(form_id)
@@ -120,32 +153,24 @@ def find_forms(work: NotebookNode, problems: list[str]) -> Forms:
     return found
 
 
-def colab_only(work: NotebookNode) -> Iterator[str]:
-    """Complaints about code that works nowhere but on Colab."""
-    for cell in work.cells:
-        for number, line in enumerate(cell.source.split("\n") if cell.cell_type == "code" else (), 1):
-            for pattern, what in _COLAB_ONLY:
-                if pattern.search(line):
-                    yield f"cell {_origin(cell)}, line {number}: {what}: {line.strip()}"
-
-
-def make_form_cells(work: NotebookNode, forms: Forms) -> Iterator[Change]:
+def make_form_cells(work: NotebookNode, forms: Forms, ledger: Ledger) -> None:
     """Puts the magic above the source of every cell that has fields."""
     for index, (form_id, form) in forms.items():
+        cell = work.cells[index]
+        at = origin(cell)
+        ledger.not_understood += [Remark(cell=at, line=each.line, text=each.text) for each in form.problems]
+        for name in form.switched_off:
+            ledger.changed("note", at, f"field {name} is commented out and stays so")
         if not form.fields:
             continue
-        cell = work.cells[index]
         cell.source = f"{MAGIC} {form_id}\n{cell.source}"
         cell.id = form_id
         cell.metadata[KEY]["form"] = form_id
-        _hide(cell, not form.show_code)
-        names = ", ".join(field.name for field in form.fields)
-        yield Change(kind="form", cell=_origin(cell), text=f"form '{form_id}' with {names}")
-        for name in form.switched_off:
-            yield Change(kind="note", cell=_origin(cell), text=f"field {name} is commented out and stays so")
+        _hide(cell, form.display == "form")
+        ledger.changed("form", at, f"form '{form_id}' with {', '.join(field.name for field in form.fields)}")
 
 
-def promote_titles(work: NotebookNode, forms: Forms) -> Iterator[Change]:
+def promote_titles(work: NotebookNode, forms: Forms, ledger: Ledger) -> None:
     """Shows the title and text of code without fields, which would otherwise be a nameless bar."""
     for index in sorted(forms, reverse=True):
         _, form = forms[index]
@@ -153,23 +178,33 @@ def promote_titles(work: NotebookNode, forms: Forms) -> Iterator[Change]:
             continue
         cell = work.cells[index]
         title = form.title if form.title.startswith("#") else f"**{form.title}**"
-        texts = [item.text for item in form.items if not isinstance(item, Field)]
-        made = {KEY: {"source_cell": cell.metadata[KEY]["source_cell"], "made": "title"}}
-        text = "\n\n".join([title, *texts] if form.title else texts)
+        shown = [item.text for item in form.items if not isinstance(item, Field)]
+        text = "\n\n".join([title, *shown] if form.title else shown)
+        made = {KEY: {"made": "title"}}
         work.cells.insert(index, v4.new_markdown_cell(text, id=f"{cell.id}-title", metadata=made))
-        _hide(cell, not form.show_code)
-        yield Change(kind="title", cell=_origin(cell), text=f"'{form.title}' shown above its hidden code")
+        _hide(cell, form.display == "form")
+        what = f"'{form.title}'" if form.title else "the text of the form"
+        ledger.changed("title", origin(cell), f"{what} shown above its folded code")
+
+
+def own_words(work: NotebookNode, ledger: Ledger) -> None:
+    """How to use the notebook and where data lies: in the authors' place for it, or under the title."""
+    found = texts.own_how_to(work.cells)
+    for cell in found:
+        ledger.changed("text", origin(cell), "how to use the notebook, in our words")
+    place = texts.after_before(work.cells)
+    if place is not None:
+        work.cells.insert(place, texts.data_cell())
+    if not found:
+        work.cells.insert(_under_the_title(work), texts.how_to_cell())
 
 
 def add_start(work: NotebookNode, name: str, fields: Mapping[str, Sequence[str]]) -> None:
-    """How to use the forms, and the hidden cell that makes them work, under the notebook's title."""
-    source = _START.format(folder=FORMS, name=json.dumps(name), fields=json.dumps(fields, indent=4))
-    start = v4.new_code_cell(source, id="dl4mic-start", metadata={KEY: {"made": "start"}})
-    _hide(start, True)
-    intro = v4.new_markdown_cell(_INTRO, id="dl4mic-how-to", metadata={KEY: {"made": "how-to"}})
-    title = work.cells[0].cell_type == "markdown" and "made" not in work.cells[0].metadata[KEY]
-    place = 1 if title else 0
-    work.cells[place:place] = [intro, start]
+    """The folded cell that makes the forms work, under the notebook's title."""
+    place = _under_the_title(work)
+    if place < len(work.cells) and work.cells[place].id == "dl4mic-how-to":
+        place += 1
+    work.cells.insert(place, texts.start_cell(name, fields))
 
 
 def set_metadata(work: NotebookNode, provenance: Mapping[str, str]) -> None:
@@ -178,16 +213,35 @@ def set_metadata(work: NotebookNode, provenance: Mapping[str, str]) -> None:
     kept["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     kept["language_info"] = {"name": "python"}
     work.metadata = NotebookNode(kept, **{KEY: dict(provenance)})
-    work.nbformat, work.nbformat_minor = 4, 5
 
 
-def _origin(cell: NotebookNode) -> int:
+def origin(cell: NotebookNode) -> int:
+    """The cell's number in the original, from 1."""
     return int(cell.metadata[KEY]["source_cell"]) + 1
+
+
+def _code(work: NotebookNode) -> Iterator[NotebookNode]:
+    return (
+        cell
+        for cell in work.cells
+        if cell.cell_type == "code" and "source_cell" in cell.metadata.get(KEY, {})
+    )
+
+
+def _own(work: NotebookNode, index: int) -> Mapping[str, object]:
+    own: Mapping[str, object] = work.cells[index].metadata[KEY]
+    return own
+
+
+def _under_the_title(work: NotebookNode) -> int:
+    first = work.cells[0] if work.cells else None
+    return int(first is not None and first.cell_type == "markdown" and "made" not in first.metadata[KEY])
 
 
 def _hide(cell: NotebookNode, hidden: bool) -> None:
     if hidden:
-        cell.metadata["jupyter"] = {**cell.metadata.get("jupyter", {}), "source_hidden": True}
+        jupyter = cell.metadata.get("jupyter")
+        cell.metadata["jupyter"] = {**(jupyter if isinstance(jupyter, dict) else {}), "source_hidden": True}
 
 
 def _slug(text: str) -> str:

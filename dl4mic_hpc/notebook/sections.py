@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,14 @@ _FENCE = re.compile(r"\s{0,3}(```|~~~)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """A heading line. `number` is "" or such as "1.2"; `level` counts its # marks; `first` in its cell."""
+    """A heading line. `title` is what a reader sees of it, split into `number` ("" or such as "1.2") and `text`.
+
+    `level` counts its # marks, `first` tells that nothing stands above it in its cell.
+    """
 
     cell: int
     level: int
+    title: str
     number: str
     text: str
     first: bool
@@ -38,7 +43,7 @@ class SectionError(ValueError):
 
 
 def headings(cells: Sequence[Any]) -> Iterator[Heading]:
-    """Every heading of the Markdown cells, in order, emphasis marks taken off."""
+    """Every heading of the Markdown cells, in order."""
     for index, cell in enumerate(cells):
         fenced, first = False, True
         for line in cell.source.split("\n") if cell.cell_type == "markdown" else ():
@@ -46,16 +51,39 @@ def headings(cells: Sequence[Any]) -> Iterator[Heading]:
                 fenced = not fenced
             found = None if fenced else _HEADING.fullmatch(line)
             if found:
-                text = found[2].replace("*", "").strip()
-                number = _NUMBER.fullmatch(text)
+                title = shown(found[2])
+                number = _NUMBER.fullmatch(title)
                 yield Heading(
                     cell=index,
                     level=len(found[1]),
+                    title=title,
                     number=number[1] if number else "",
-                    text=number[2] if number else text,
+                    text=number[2] if number else title,
                     first=first,
                 )
-            first = first and not line.strip()
+            first = first and not shown(line).strip("-*_ ")  # a rule or an anchor is no text
+
+
+def shown(text: str) -> str:
+    """What a reader sees of a line of Markdown: no emphasis marks, tags or addresses of links."""
+    text = re.sub(r"!\[[^\]]*\]\([^)]*\)|<[^>]*>", "", text)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"(?<!\\)(?:[*`]|\b_|_\b)", "", text)
+    return html.unescape(re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)).strip()
+
+
+def numbers(cells: Sequence[Any]) -> list[str]:
+    """For every cell the number of the innermost numbered section that it lies in, "" above the first."""
+    open_: list[Heading] = []
+    found = []
+    tree = list(headings(cells))
+    for index in range(len(cells)):
+        for heading in (each for each in tree if each.cell == index):
+            while open_ and not heading.within(open_[-1]):
+                open_.pop()
+            open_.append(heading)
+        found.append(next((each.number for each in reversed(open_) if each.number), ""))
+    return found
 
 
 def find(cells: Sequence[Any], number: str) -> tuple[Heading, range]:

@@ -21,12 +21,11 @@ from dl4mic_hpc import resources
 from dl4mic_hpc.errors import SandboxError
 from dl4mic_hpc.sandbox import engine as engines
 from dl4mic_hpc.sandbox.engine import Engine, tail
-from dl4mic_hpc.sandbox.machine import Machine
+from dl4mic_hpc.sandbox.machine import BASE_SUITE, Machine
 
-BASE = "localhost/dl4mic-base:trixie"
-PUBLIC_BASE = "docker.io/library/debian:trixie-slim"
+BASE = f"localhost/dl4mic-base:{BASE_SUITE}"
 LABEL = "dl4mic-hpc.image"
-_BOOTSTRAPPED = "Debian trixie, made by debootstrap from this machine's own mirror (dl4mic-hpc sandbox)"
+_BOOTSTRAPPED = "Debian {suite}, made by debootstrap from this machine's own mirror (dl4mic-hpc sandbox)"
 SPACE = 6_000_000_000
 """Bytes that must be free before an image is made: base, node image, their layers, room for a first SIF."""
 PULL, BUILD = 120.0, 1200.0
@@ -87,10 +86,7 @@ def node_image(machine: Machine, base: str) -> NodeImage:
 
 def ensure(engine: Engine, machine: Machine, say: Callable[[str], None]) -> Images:
     """Both images, made if they are not here. SandboxError if there is no way, or no space, to make them."""
-    if not present(engine, BASE):
-        _check_space(engine)
-        _make_base(engine, machine, say)
-    base = identity(engine, BASE)
+    base = ensure_base(engine, machine, say)
     node = node_image(machine, base)
     if not present(engine, node.tag):
         _check_space(engine)
@@ -98,20 +94,29 @@ def ensure(engine: Engine, machine: Machine, say: Callable[[str], None]) -> Imag
     return Images(base=base, node=node.tag)
 
 
-def _make_base(engine: Engine, machine: Machine, say: Callable[[str], None]) -> None:
-    say(f"getting the base image {PUBLIC_BASE} …")
-    try:
-        pulled = engine.call("pull", "--quiet", PUBLIC_BASE, timeout=PULL)
-        reason = tail(pulled.stderr, 1)
-        if pulled.returncode == 0:
-            engine.run("tag", PUBLIC_BASE, BASE)
-            return
-    except SandboxError as error:
-        reason = error.message
-    _bootstrap(engine, machine, reason, say)
+def ensure_base(
+    engine: Engine, machine: Machine, say: Callable[[str], None], *, suite: str = BASE_SUITE, tag: str = BASE
+) -> str:
+    """The identity of a minimal image of one of Debian's suites, made if there is no `tag`."""
+    if not present(engine, tag):
+        _check_space(engine)
+        public = f"docker.io/library/debian:{suite}-slim"
+        say(f"getting the base image {public} …")
+        try:
+            pulled = engine.call("pull", "--quiet", public, timeout=PULL)
+            reason = None if pulled.returncode == 0 else tail(pulled.stderr, 1)
+        except SandboxError as error:
+            reason = error.message
+        if reason is None:
+            engine.run("tag", public, tag)
+        else:
+            _bootstrap(engine, machine, suite, tag, f"{public} cannot be pulled ({reason})", say)
+    return identity(engine, tag)
 
 
-def _bootstrap(engine: Engine, machine: Machine, reason: str, say: Callable[[str], None]) -> None:
+def _bootstrap(
+    engine: Engine, machine: Machine, suite: str, tag: str, reason: str, say: Callable[[str], None]
+) -> None:
     """Imports a Debian made by debootstrap. `reason`: why the image could not be pulled."""
     root = engines.root_prefix()
     problem = None
@@ -123,21 +128,21 @@ def _bootstrap(engine: Engine, machine: Machine, reason: str, say: Callable[[str
         problem = "debootstrap, which could make one, needs root"
     if problem or machine.mirror is None or root is None:
         raise SandboxError(
-            f"there is no base image: {PUBLIC_BASE} cannot be pulled ({reason}), and "
+            f"there is no base image: {reason}, and "
             + (problem or "apt on this machine names no Debian mirror to make one from"),
             hint="on Debian, as root: apt-get update && apt-get install debootstrap; elsewhere: connect to the internet",
         )
     say("it cannot be pulled here; making it from this machine's Debian mirror (about half a minute) …")
     script = resources.data("templates", "sandbox", "node", "base.sh").read_text(encoding="utf-8")
-    made = subprocess.run([*root, "sh", "-c", script, "base.sh", machine.mirror], capture_output=True)
+    made = subprocess.run([*root, "sh", "-c", script, "base.sh", machine.mirror, suite], capture_output=True)
     if made.returncode:
         raise SandboxError(
             f"debootstrap failed: {tail(made.stderr)}",
             hint="see whether `apt-get update` works, then try again",
         )
-    labels = {LABEL: "base", "org.opencontainers.image.description": f'"{_BOOTSTRAPPED}"'}
+    labels = {LABEL: "base", "org.opencontainers.image.description": f'"{_BOOTSTRAPPED.format(suite=suite)}"'}
     changes = [f"--change=LABEL {name}={value}" for name, value in labels.items()]
-    engine.run("import", *changes, '--change=CMD ["bash"]', "-", BASE, stdin=made.stdout, timeout=300)
+    engine.run("import", *changes, '--change=CMD ["bash"]', "-", tag, stdin=made.stdout, timeout=300)
 
 
 def _make_node(engine: Engine, machine: Machine, node: NodeImage, say: Callable[[str], None]) -> None:

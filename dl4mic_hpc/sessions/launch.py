@@ -16,33 +16,40 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dl4mic_hpc import __version__, notebook, transfer
-from dl4mic_hpc.catalog import NotebookSpec
-from dl4mic_hpc.errors import Dl4micError, RemoteError, SshError, TransferError
+from dl4mic_hpc import __version__, notebook, resources, transfer
+from dl4mic_hpc.catalog import NotebookSpec, Pinned
+from dl4mic_hpc.errors import Dl4micError, RemoteError, SshError, TransferError, UsageError
 from dl4mic_hpc.images import ensure
 from dl4mic_hpc.images.ensure import ImagePlan
 from dl4mic_hpc.notebook import Converted
 from dl4mic_hpc.profile import ClusterProfile
 from dl4mic_hpc.recipe import bundle as recipe_bundle
 from dl4mic_hpc.remote import Remote, stage
-from dl4mic_hpc.sessions import probe, store
+from dl4mic_hpc.sessions import clones, parameters, probe, store
 from dl4mic_hpc.sessions.outside import OnDemand
+from dl4mic_hpc.sessions.parameters import HeadlessRequest
 from dl4mic_hpc.sessions.probe import ClusterFacts
 from dl4mic_hpc.sessions.session import Session, new_id
 from dl4mic_hpc.sessions.watch import Teller
 from dl4mic_hpc.slurm import answers, reasons
-from dl4mic_hpc.slurm.job import JobSpec, Resources, check_bind_path
+from dl4mic_hpc.slurm.job import HeadlessJob, JobSpec, Resources, check_bind_path
 from dl4mic_hpc.slurm.render import render_job
+from dl4mic_hpc.sources import files as sources
 
 ROOM_FOR_A_BUILD = 2 * 1024**3
 """Bytes that must be free in the work folder before a build is submitted; finished images take 0.5 to 12 GB."""
+
+
+Origin = dict[str, str | None]
+"""Of a file: `url` and `revision` where it was fetched, else None; `file`, its name; `sha256`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRequest:
     """What the user asked for, checked. `data`: a folder here, to be copied up; `cluster_data`: one on the cluster.
 
-    `image`: "auto" (cached, else built), "build" (built again), or the path of an image on the cluster.
+    `image`: "auto" (cached, else built), "build" (built again), or the path of an image on the cluster. `headless`:
+    None for JupyterLab.
     """
 
     profile: ClusterProfile
@@ -53,11 +60,12 @@ class LaunchRequest:
     results: Path | None = None
     image: str = "auto"
     local_port: int | None = None
+    headless: HeadlessRequest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """Everything that a launch will put on the cluster, as values."""
+    """Everything that a launch will put on the cluster, as values. `origins`: of notebook, requirements and recipe."""
 
     request: LaunchRequest
     session: Session
@@ -65,28 +73,37 @@ class LaunchPlan:
     image: ImagePlan
     job: JobSpec
     files: dict[str, bytes]
+    origins: dict[str, Origin]
 
 
-def plan_launch(request: LaunchRequest) -> LaunchPlan:
-    """Converts, renders and names; touches nothing. NotebookError for what cannot be converted."""
-    profile, spec = request.profile, request.notebook
+def plan_launch(request: LaunchRequest, *, say: Callable[[str], None] = lambda _: None) -> LaunchPlan:
+    """Fetches what is not on this computer yet, converts, renders and names; touches nothing on the cluster.
+
+    NotebookError for what cannot be had or converted, UsageError for parameters that the notebook would refuse.
+    """
+    profile = request.profile
     check_bind_path(profile.work_dir, what="the work folder")
     if request.data is not None:
         transfer.list_local(request.data)
     if request.cluster_data is not None:
         check_bind_path(request.cluster_data, what="the data folder")
-    original = spec.read_notebook()
+    to_build = request.image in ("auto", "build")
+    parts = sources.PARTS if to_build else ("notebook",)
+    spec = sources.obtain(request.notebook, cache=resources.home("cache"), say=say, parts=parts)
+    origins = {part: _origin(request.notebook, spec, part) for part in parts}
     converted = notebook.convert(
-        original,
+        spec.read_notebook(),
         name=spec.notebook_file,
         sections_to_remove=spec.sections_to_remove,
         provenance={
             "notebook": spec.id,
             "version": spec.version,
-            "sha256": hashlib.sha256(original).hexdigest(),
+            **{key: value for key, value in origins["notebook"].items() if value},
         },
+        python=spec.python_version,
     )
-    if request.image in ("auto", "build"):
+    headless, given = _headless(request.headless, converted, spec)
+    if to_build:
         with spec.recipe_context() as context:
             bundle = recipe_bundle.convert_environment(
                 context / "Dockerfile",
@@ -110,6 +127,7 @@ def plan_launch(request: LaunchRequest) -> LaunchPlan:
         image=image.image,
         gpus=str(request.resources.gpus),
         simulated=profile.simulated,
+        headless=headless is not None,
         results=request.results or Path.cwd() / f"results-{session_id}",
         local_port=request.local_port,
     )
@@ -123,15 +141,62 @@ def plan_launch(request: LaunchRequest) -> LaunchPlan:
         modules=profile.modules,
         pre_script=profile.pre_script,
         data=request.cluster_data,
+        headless=headless,
+        front_end=headless is None and bool(converted.fields),
+        content=bool(converted.report.content_uses),
+        simulated=profile.simulated,
     )
-    provenance = json.dumps(_provenance(session, spec, original, converted, image), indent=2).encode()
+    provenance = json.dumps(_provenance(session, spec, origins, converted, image), indent=2).encode()
     files = {
         f"home/{spec.notebook_file}": converted.notebook,
         **{f"home/{name}": content for name, content in notebook.runtime_files().items()},
+        **clones.bring(converted.report.clones, cache=resources.home("cache"), say=say),
+        **given,
         "home/results/provenance.json": provenance,
         "provenance.json": provenance,
     }
-    return LaunchPlan(request=request, session=session, notebook=converted, image=image, job=job, files=files)
+    return LaunchPlan(
+        request=request,
+        session=session,
+        notebook=converted,
+        image=image,
+        job=job,
+        files=files,
+        origins=origins,
+    )
+
+
+def _origin(wanted: NotebookSpec, spec: NotebookSpec, part: str) -> Origin:
+    """Where the notebook, its requirements or the recipe came from, and the hash of what came."""
+    file, address = getattr(spec, part), getattr(wanted, part)
+    fetched = isinstance(address, Pinned)
+    return {
+        "url": sources.shown(address) if fetched else None,
+        "revision": (spec.revision or None) if fetched and part == "notebook" else None,
+        "file": file.name,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
+
+
+def _headless(
+    request: HeadlessRequest | None, converted: Converted, spec: NotebookSpec
+) -> tuple[HeadlessJob | None, dict[str, bytes]]:
+    """What the job runs in place of JupyterLab, and the file with its parameters."""
+    if request is None:
+        return None, {}
+    if notebook.too_old(spec.python_version):
+        raise UsageError(
+            f"{spec.id} runs on Python {spec.python_version}; a notebook runs by itself on Python 3.7 or newer",
+            hint="leave --headless out and run its cells in JupyterLab",
+        )
+    given = parameters.check(converted.notebook, spec.notebook_file, request)
+    job = HeadlessJob(
+        notebook_file=spec.notebook_file,
+        parameters=parameters.FILE if given else "",
+        sections=request.sections,
+    )
+    files = {f"home/{parameters.FILE}": json.dumps(given, indent=2).encode()} if given else {}
+    return job, files
 
 
 def _mirrored(reference: str, profile: ClusterProfile) -> str:
@@ -144,7 +209,11 @@ def _mirrored(reference: str, profile: ClusterProfile) -> str:
 
 
 def _provenance(
-    session: Session, spec: NotebookSpec, original: bytes, converted: Converted, image: ImagePlan
+    session: Session,
+    spec: NotebookSpec,
+    origins: dict[str, Origin],
+    converted: Converted,
+    image: ImagePlan,
 ) -> dict[str, object]:
     """What made these results; on simulated GPUs it says so."""
     return {
@@ -155,9 +224,10 @@ def _provenance(
         "notebook": {
             "id": spec.id,
             "version": spec.version,
-            "sha256": hashlib.sha256(original).hexdigest(),
+            **origins["notebook"],
             "converted_sha256": hashlib.sha256(converted.notebook).hexdigest(),
         },
+        **{part: origin for part, origin in origins.items() if part != "notebook"},
         "image": {"file": image.image.name, "key": image.bundle.key if image.bundle else None},
         "gpus": session.gpus,
         "gpus_simulated": session.simulated,

@@ -21,7 +21,10 @@ from dl4mic_hpc.slurm.answers import JobStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionState:
-    """A session and how it fares. `state`: not submitted, waiting, building, starting, ready, ending, ended, gone."""
+    """A session and how it fares.
+
+    `state`: not submitted, waiting, building, starting, ready, running (headless), ending, ended, gone.
+    """
 
     session: Session
     state: str
@@ -43,6 +46,7 @@ class SessionState:
             "build_job_id": self.session.build_job_id,
             "gpus": self.session.gpus,
             "gpus_simulated": self.session.simulated,
+            "headless": self.session.headless,
             "session_dir": str(self.session.session_dir),
             "results": str(self.session.results) if self.session.results else None,
         }
@@ -153,10 +157,10 @@ def _state(entry: _Found, jobs: dict[int, JobStatus]) -> SessionState:
         return SessionState(session=session, state="waiting", explanation=reasons.explain_pending(waits_for))
     if job.state in answers.ENDING:
         return SessionState(session=session, state="ending", node=job.node)
-    ready = (entry.connection or {}).get("state") == "ready"
+    told = (entry.connection or {}).get("state")
     return SessionState(
         session=session,
-        state="ready" if ready else "starting",
+        state=str(told) if told in ("ready", "running") else "starting",
         node=node or job.node,
         time_left=job.time_left,
     )

@@ -1,4 +1,4 @@
-"""What a session's job has said, in the order in which it came about: build, job, JupyterLab."""
+"""What a session's job has said, in the order in which it came about: build, job, JupyterLab or the notebook."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from dl4mic_hpc import resources
 from dl4mic_hpc.remote import Remote
 from dl4mic_hpc.sessions.session import Session
 
+RUN_LOG = "run.log"
+"""What a headless session's notebook prints."""
 
-def read(remote: Remote, session: Session, *, follow: bool) -> Iterator[bytes]:
-    """The logs so far, and with `follow` what comes until the session ends."""
+
+def read(remote: Remote, session: Session, *, follow: bool, only: str = "") -> Iterator[bytes]:
+    """The logs so far, and with `follow` what comes until the session ends; `only` the log of that name."""
     script = resources.data("templates", "logs.sh").read_text(encoding="utf-8")
-    words = (str(session.session_dir), str(session.build_dir or ""), "follow" if follow else "")
+    words = (
+        str(session.session_dir),
+        str(session.build_dir or ""),
+        "follow" if follow else "",
+        str(session.job_id or ""),
+        only,
+    )
     with remote.start("sh", "-c", script, "logs", *words) as process:
         process.close_stdin()
         while chunk := process.read():

@@ -1,7 +1,8 @@
 """`--dry-run`: the launch is played to a cluster that only takes notes.
 
-The same code runs as in earnest, against a `Remote` that answers as an idle cluster with no cached image
-would; so what is shown is what would be done, to the last command. Nothing is connected to or written.
+The same code runs as in earnest, against a `Remote` that answers as an idle cluster would that has no image in its
+cache, or the one that was named: what is shown is what would be done, to the last command. Nothing is connected to
+or written.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dl4mic_hpc.sessions.launch import LaunchPlan, LocalSide
 from dl4mic_hpc.slurm.render import render_build, render_job
 
 _SCRIPTS = ("probe.sh", "watch.sh")
-_PROBED = "sbatch\tslurm\ntest\tok\napptainer\tapptainer\nwork\tok\nimage\tabsent\n"
+_PROBED = "sbatch\tslurm\ntest\tok\napptainer\tapptainer\nwork\tok\n"
 _READY = '1\x1e{"state": "ready", "node": "NODE", "port": 0, "token": ""}\x1e\x1e\x1e'
 _BUILD_JOB, _JOB = 1, 2
 
@@ -37,7 +38,10 @@ class Rehearsal:
 
     def chapters(self) -> list[tuple[str, str]]:
         """Titles and texts, in the order in which they matter to a reader."""
-        found = [("Notebook", "\n".join(self._notebook_changes()))]
+        found = [
+            ("Notebook", "\n".join([self.plan.notebook.report.as_text(), *self._notebook_changes()])),
+            ("Where its files come from", "\n".join(self._origins())),
+        ]
         if self.plan.image.bundle is not None and self.build_script is not None:
             found.append(("Definition of the image", self.plan.image.bundle.definition))
             deviations = "\n".join(f"{one.what}: {one.reason}" for one in self.plan.image.bundle.deviations)
@@ -51,10 +55,18 @@ class Rehearsal:
     def _notebook_changes(self) -> list[str]:
         return [f"cell {change.cell}: {change.kind}: {change.text}" for change in self.plan.notebook.changes]
 
+    def _origins(self) -> list[str]:
+        return [
+            f"{part}: {origin['url'] or origin['file']} (SHA-256 {origin['sha256']})"
+            for part, origin in self.plan.origins.items()
+        ]
+
     def as_json(self) -> dict[str, Any]:
         bundle = self.plan.image.bundle
         return {
             "version": 1,
+            "notebook_report": self.plan.notebook.report.as_text().splitlines(),
+            "origins": self.plan.origins,
             "notebook_changes": self._notebook_changes(),
             "image": str(self.plan.image.image),
             "definition": bundle.definition if bundle else None,
@@ -66,13 +78,17 @@ class Rehearsal:
 
 def rehearse(plan: LaunchPlan) -> Rehearsal:
     """Plays the launch to a note taker."""
-    notes = _NoteTaker(plan.request.profile.name)
+    notes = _NoteTaker(plan.request.profile.name, image_there=plan.image.bundle is None)
     local = LocalSide(save=lambda _: None, forget=lambda _: None, upload=_note_upload)
     session = launch.submit(notes, plan, notes, local)
-    watch.wait_until_ready(notes, session, notes)
-    notes.commands.append(
-        "# then the tunnel: SSH to the node through the login node, or `srun --overlap` in the job"
-    )
+    if session.headless:
+        watch.wait_until_running(notes, session, notes)
+        notes.commands.append("# then the notebook's log is followed, and the results are copied here")
+    else:
+        watch.wait_until_ready(notes, session, notes)
+        notes.commands.append(
+            "# then the tunnel: SSH to the node through the login node, or `srun --overlap` in the job"
+        )
     build_script = None
     if plan.image.bundle is not None and session.build_dir is not None:
         spec = ensure.build_spec(plan.request.profile, plan.image, build_dir=session.build_dir, again=False)
@@ -88,6 +104,7 @@ class _NoteTaker:
     """A Remote that notes every command and answers that all is well; a Watcher that hears nothing."""
 
     cluster: str
+    image_there: bool
     commands: list[str] = field(default_factory=list)
 
     def run(self, *argv: str, stdin: bytes = b"", timeout: float | None = 60.0) -> CommandResult:
@@ -96,7 +113,7 @@ class _NoteTaker:
         self.commands.append(f"{shown}  # reads {len(stdin)} bytes" if stdin else shown)
         stdout = ""
         if _script("probe.sh") in argv:
-            stdout = _PROBED
+            stdout = f"{_PROBED}image\t{'there' if self.image_there else 'absent'}\n"
         elif _script("watch.sh") in argv:
             stdout = _READY
         elif "sbatch" in argv:

@@ -120,14 +120,37 @@ def wait_until_ready(
     remote: Remote, session: Session, watcher: Watcher, *, clock: Callable[[], float] = time.monotonic
 ) -> JupyterEndpoint:
     """Where JupyterLab listens, once it does; JobError or ImageError when it never will."""
+    endpoint = _wait_until(remote, session, watcher, lambda seen: seen.endpoint is not None, clock).endpoint
+    assert endpoint is not None
+    return endpoint
+
+
+def wait_until_running(
+    remote: Remote, session: Session, watcher: Watcher, *, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """Returns once a headless session runs, or has ended by itself; JobError or ImageError when it never will."""
+    begun = _wait_until(
+        remote, session, watcher, lambda seen: seen.connection is not None or seen.exit is not None, clock
+    )
+    if begun.connection is not None:
+        watcher.say(f"the notebook runs on {begun.connection['node']}")
+
+
+def _wait_until(
+    remote: Remote,
+    session: Session,
+    watcher: Watcher,
+    reached: Callable[[Snapshot], bool],
+    clock: Callable[[], float],
+) -> Snapshot:
     signature, on_node = "", False
     ask_again, interval = clock() + FIRST_QUESTION, ASK_SLURM_EVERY
     while True:
         wait = max(min(ask_again - clock(), ASK_SLURM_EVERY), 0.0)
         seen = look(remote, session, after=signature, wait=wait)
         signature = seen.signature
-        if seen.endpoint:
-            return seen.endpoint
+        if reached(seen):
+            return seen
         if seen.exit or (seen.build_exit and seen.build_exit.get("exit_code")):
             raise why_it_ended(remote, session, seen)
         if seen.connection and not on_node:
@@ -140,6 +163,8 @@ def wait_until_ready(
             if state is not None and state.is_over:
                 # The job's own word may reach the login node a little later than Slurm's.
                 final = look(remote, session, after=signature, wait=5.0)
+                if reached(final):
+                    return final
                 raise why_it_ended(remote, session, final)
             waits = state is not None and state.is_pending
             interval = min(interval * 1.2, 60.0) if waits and not session.build_job_id else ASK_SLURM_EVERY
@@ -168,7 +193,7 @@ def _tell_queue(remote: Remote, session: Session, seen: Snapshot, watcher: Watch
 
 
 def why_it_ended(remote: Remote, session: Session, seen: Snapshot) -> Dl4micError:
-    """The error for a session that ended before JupyterLab listened, told by its files, then by Slurm."""
+    """The error for a session that ended otherwise than it should, told by Slurm and by its own files."""
     states = job_states(remote, [job for job in (session.job_id, session.build_job_id) if job is not None])
     build = states.get(session.build_job_id or -1)
     if (seen.build_exit or {}).get("exit_code") or (build and build.is_over and build.state != "COMPLETED"):
@@ -178,7 +203,9 @@ def why_it_ended(remote: Remote, session: Session, seen: Snapshot) -> Dl4micErro
     if job is None or not job.is_over:
         state = "ended, reason unknown" if not ended else "FAILED" if ended.get("exit_code") else "COMPLETED"
         job = JobStatus(job_id=session.job_id or 0, state=state)
-    return reasons.explain_end(job, session_id=session.id, said=str(ended.get("reason", "")))
+    return reasons.explain_end(
+        job, session_id=session.id, said=str(ended.get("reason", "")), code=int(ended.get("exit_code") or 0)
+    )
 
 
 def _build_failed(remote: Remote, session: Session, build: JobStatus | None) -> ImageError:

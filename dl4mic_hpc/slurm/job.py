@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import PurePosixPath
 
 from dl4mic_hpc.errors import UsageError
@@ -112,12 +113,49 @@ class Resources:
         )
 
 
+class JobExit(IntEnum):
+    """With what job.sh ends where that means more than that something failed. Slurm takes 0 to 255."""
+
+    NO_JUPYTERLAB = 70
+    UNFIT = 78
+    """The image's JupyterLab cannot show the notebook's forms."""
+    CELL_FAILED = 81
+    REFUSED = 82
+    """The parameters or sections of a headless run, before anything of it was run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadlessJob:
+    """A notebook that is run from top to bottom, without JupyterLab.
+
+    `parameters`: a file beside the notebook, "" for the values in the notebook. `sections`: such as "1-3,5", "" for
+    all.
+    """
+
+    notebook_file: str
+    parameters: str = ""
+    sections: str = ""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The arguments of `python -m dl4mic_forms`, which runs it."""
+        options = {"--parameters": self.parameters, "--sections": self.sections}
+        # As one word each: a value may begin with a dash.
+        return (
+            *(f"{option}={value}" for option, value in options.items() if value),
+            "--",
+            self.notebook_file,
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """One session's job: everything that job.sh says.
 
     `data`: a folder of the cluster to be bound read-only at /home/data, or None where the data lies in the
-    session. `depends_on`: the job that builds the image, if it has yet to be built.
+    session. `depends_on`: the job that builds the image, if it has yet to be built. `headless`: None for JupyterLab.
+    `front_end`: whether JupyterLab must be able to show forms. `content`: whether the notebook needs Colab's /content.
+    `simulated`: whether the cluster's GPUs are there for Slurm only, which the notebook then says.
     """
 
     session_id: str
@@ -130,6 +168,10 @@ class JobSpec:
     pre_script: str = ""
     data: PurePosixPath | None = None
     depends_on: int | None = None
+    headless: HeadlessJob | None = None
+    front_end: bool = False
+    content: bool = False
+    simulated: bool = False
 
     @property
     def name(self) -> str:

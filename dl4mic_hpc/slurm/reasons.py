@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from dl4mic_hpc.errors import Dl4micError, JobError, RemoteError
+from dl4mic_hpc.errors import Dl4micError, ImageError, JobError, RemoteError, UsageError
 from dl4mic_hpc.slurm import duration
 from dl4mic_hpc.slurm.answers import JobStatus
-from dl4mic_hpc.slurm.job import Resources
+from dl4mic_hpc.slurm.job import JobExit, Resources
 
 # https://slurm.schedmd.com/job_reason_codes.html
 _WAITING = {
@@ -61,6 +61,31 @@ _ENDED = {
 }
 
 
+_OWN: Mapping[int, tuple[type[Dl4micError], str, str]] = {
+    JobExit.NO_JUPYTERLAB: (
+        ImageError,
+        "{said}",
+        "give an image that has JupyterLab, or a recipe that installs it",
+    ),
+    JobExit.UNFIT: (
+        ImageError,
+        "this image cannot show the notebook's forms: {said}",
+        "add what is said there to the requirements (-r), which builds another image; `launch --headless` needs no forms",
+    ),
+    JobExit.CELL_FAILED: (
+        JobError,
+        "the notebook failed: {said}",
+        "`dl4mic-hpc logs {id}` shows what it printed; the executed notebook lies among the results",
+    ),
+    JobExit.REFUSED: (
+        UsageError,
+        "the notebook was not run: {said}",
+        "correct the parameters or sections, then launch again",
+    ),
+}
+"""What job.sh means by its own exit codes."""
+
+
 def explain_pending(status: JobStatus) -> str:
     """A sentence for a job that waits, with Slurm's own start estimate where there is one."""
     reason = status.reason.partition("(")[0].strip() or status.reason
@@ -72,8 +97,15 @@ def explain_pending(status: JobStatus) -> str:
     return f"{sentence} (start expected {start})" if start else sentence
 
 
-def explain_end(status: JobStatus, *, session_id: str, said: str = "") -> JobError:
-    """The error for a job that ended before its session was usable; `said` is its own reason, if it left one."""
+def explain_end(status: JobStatus, *, session_id: str, said: str = "", code: int = 0) -> Dl4micError:
+    """The error for a job that ended otherwise than it should.
+
+    `said` and `code` are its own reason and exit code, if it left them; where Slurm ended it, Slurm's word counts.
+    """
+    own = _OWN.get(code) if status.state in ("FAILED", "COMPLETED") else None
+    if own is not None:
+        error, sentence, hint = own
+        return error(sentence.format(said=said), hint=hint.format(id=session_id))
     sentence, hint = _ENDED.get(
         status.state, (f"the job ended ({status.state})", "`dl4mic-hpc logs {id}` shows what it said")
     )

@@ -14,7 +14,23 @@ import jinja2
 
 from dl4mic_hpc import __version__, resources
 from dl4mic_hpc.errors import UsageError
-from dl4mic_hpc.slurm.job import BuildSpec, JobSpec
+from dl4mic_hpc.slurm.job import BuildSpec, JobExit, JobSpec
+
+FRONT_END_PATIENCE = 30
+"""Seconds that a JupyterLab which is ready waits for the word that it can show forms."""
+
+_IN_THE_BROWSER = {
+    "what": "JupyterLab in a container, for its owner alone.",
+    "program": "JupyterLab",
+    "state": "starting",
+    "log": "jupyter.log",
+}
+_HEADLESS = {
+    "what": "a notebook run from top to bottom in a container.",
+    "program": "the notebook",
+    "state": "running",
+    "log": "run.log",
+}
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -68,7 +84,18 @@ def render_job(spec: JobSpec) -> str:
     ]
     if spec.depends_on is not None:
         options += [f"--dependency=afterok:{spec.depends_on}", "--kill-on-invalid-dep=yes"]
-    return _environment().get_template("job.sh.j2").render(spec=spec, options=options, version=__version__)
+    return (
+        _environment()
+        .get_template("job.sh.j2")
+        .render(
+            spec=spec,
+            options=options,
+            version=__version__,
+            codes=JobExit,
+            patience=FRONT_END_PATIENCE,
+            **(_HEADLESS if spec.headless else _IN_THE_BROWSER),
+        )
+    )
 
 
 def render_build(spec: BuildSpec) -> str:

@@ -7,10 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import requests
-import urllib3
-from requests.utils import get_auth_from_url
-
 from dl4mic_hpc.errors import RecipeError
 from dl4mic_hpc.recipe.steps import Url
 from dl4mic_hpc.sources import reference, web
@@ -49,25 +45,9 @@ def _fetch(url: Url, shown: str, cache: Cache) -> Path:
     algorithm = url.checksum.partition(":")[0] or "sha256"
     total = hashlib.new(algorithm)
     with cache.writing() as (file, temporary):
-        try:
-            user, password = get_auth_from_url(url.address)
-            with (
-                web.session((user, password) if user else None) as session,
-                session.get(
-                    url.address,
-                    stream=True,
-                    timeout=web.TIMEOUT,
-                    verify=web.certificates(),
-                    headers={"Accept-Encoding": "identity"},
-                ) as response,
-            ):
-                if not 200 <= response.status_code < 300:
-                    raise web.refusal(response, shown)
-                for chunk in web.chunks(response, largest=LARGEST, what=shown):
-                    total.update(chunk)
-                    file.write(chunk)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise web.failure(error, url.address) from error
+        for chunk in web.body(url.address, largest=LARGEST, what=shown):
+            total.update(chunk)
+            file.write(chunk)
         file.close()
         found = f"{algorithm}:{total.hexdigest()}"
         if url.checksum not in ("", found):

@@ -73,6 +73,13 @@ def checkout(git: Git, *, cache: Cache, say: Callable[[str], None]) -> Path:
     return _inside(place, git.folder, shown)
 
 
+def commit(git: Git, *, cache: Cache) -> str:
+    """The hash of the commit that `git.ref` stands for now; RecipeError as above."""
+    shown = web.redacted(git.repository)
+    _check(git, shown)
+    return _commit(git, _repository(git.repository), cache, shown).hash
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Commit:
     """ref: the full name that was found, "" if the hash itself was asked for. tag: of an annotated tag, its own hash."""

@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import get_auth_from_url
 
 from dl4mic_hpc.errors import RecipeError
 
@@ -129,9 +130,35 @@ def chunks(response: requests.Response, *, largest: int, what: str) -> Iterator[
         size += len(chunk)
         if size > largest:
             raise RecipeError(
-                f"{what} is larger than {largest // 1024**2} MiB", hint="fetch it another way and COPY it"
+                f"{what} is larger than {largest // 1024**2} MiB",
+                hint="fetch it yourself and give the file instead",
             )
         yield chunk
+
+
+def body(address: str, *, largest: int, what: str) -> Iterator[bytes]:
+    """What lies at the address, piece by piece, by a GET; user and password of the address go to its host alone.
+
+    RecipeError if it cannot be had for good or holds more than `largest` bytes, else UnansweredError. what: for the
+    message.
+    """
+    try:
+        user, password = get_auth_from_url(address)
+        with (
+            session((user, password) if user else None) as conversation,
+            conversation.get(
+                address,
+                stream=True,
+                timeout=TIMEOUT,
+                verify=certificates(),
+                headers={"Accept-Encoding": "identity"},
+            ) as response,
+        ):
+            if not 200 <= response.status_code < 300:
+                raise refusal(response, what)
+            yield from chunks(response, largest=largest, what=what)
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise failure(error, address) from error
 
 
 def failure(error: Exception, address: str) -> Exception:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -16,19 +15,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as see
 from selenium.webdriver.support.ui import WebDriverWait
+from support.browser import chromium, press_run, run_all_cells
 from support.cluster import Cluster
-
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1300,1400",
-)
 
 
 @pytest.fixture
@@ -38,57 +26,8 @@ def profile_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def browser(profile_dir: Path) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS, f"--user-data-dir={profile_dir}"):
-        options.add_argument(flag)
-    program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-    assert program and driver, "chromium and chromedriver are needed: `make system` installs them"
-    options.binary_location = program
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    try:
-        yield chrome
-    finally:
-        chrome.quit()
-
-
-STATUS = """const form = document.querySelectorAll('.dl4mic-form')[arguments[0]];
-const line = form && form.querySelector('.dl4mic-status');
-return line ? [line.className, line.textContent] : ['', ''];"""
-
-
-def choose_menu(browser: webdriver.Chrome, *path: str) -> None:
-    wait = WebDriverWait(browser, 30)
-    for level, label in enumerate(path):
-        css = ".lm-MenuBar-itemLabel" if level == 0 else ".lm-Menu-itemLabel"
-        wait.until(
-            lambda _, css=css, label=label: [
-                e for e in browser.find_elements(By.CSS_SELECTOR, css) if e.text == label
-            ]
-        )[0].click()
-
-
-def run_all_cells(browser: webdriver.Chrome, *, forms: int) -> None:
-    """Menu Run > Run All Cells; returns when so many forms are drawn."""
-    wait = WebDriverWait(browser, 120)
-    wait.until(
-        lambda _: browser.find_elements(By.CSS_SELECTOR, ".jp-Notebook-ExecutionIndicator[data-status=idle]")
-    )
-    choose_menu(browser, "Run", "Run All Cells")
-    wait.until(lambda _: len(browser.find_elements(By.CSS_SELECTOR, ".dl4mic-form")) == forms)
-
-
-def press_run(browser: webdriver.Chrome, form: int) -> str:
-    """Presses Run in a form (from 0); its status line when it has ended, such as "done in 2.0 s"."""
-    box = browser.find_elements(By.CSS_SELECTOR, ".dl4mic-form")[form]
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", box)
-    button = next(each for each in box.find_elements(By.TAG_NAME, "button") if "Run" in each.text)
-    button.click()
-
-    def ended(_: object) -> bool:
-        return any(word in browser.execute_script(STATUS, form)[0] for word in ("done", "failed"))
-
-    WebDriverWait(browser, 180).until(ended)
-    return str(browser.execute_script(STATUS, form)[1])
+    with chromium(profile_dir) as found:
+        yield found
 
 
 def test_the_browser_opens_at_the_notebook_and_never_sees_the_token(

@@ -56,7 +56,8 @@ def test_module(path: Path) -> None:
     )
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 450, "a module that passes about 400 lines wants to be two"
-    if path != PACKAGE / "cli" / "main.py":
+    # Two programs: the command line, and what runs a notebook inside its image.
+    if path not in (PACKAGE / "cli" / "main.py", PACKAGE / "notebook" / "dl4mic_forms" / "__main__.py"):
         assert ends_the_program(ast.parse(text)) == []
 
 

@@ -289,6 +289,26 @@ def test_json_of_cluster_and_notebook(run_cli: Callable[..., Any]) -> None:
         assert said == meant, title
 
 
+def test_json_of_notebook_convert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Callable[..., Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = (
+        '#@param is for fields\nx = 1 #@param {type:"slider"}',
+        "!pip install a\n!wget https://e.x -O /content/a\n!git clone https://e.x/a\nimport google.colab",
+        "exit()\n# section 1",
+    )
+    heading = {"cell_type": "markdown", "source": "# 1. A on Colab"}
+    cells = [
+        heading,
+        {**heading, "source": "# 2. B on Colab"},
+        *({"cell_type": "code", "source": text} for text in lines),
+    ]
+    Path("a.ipynb").write_text(json.dumps({"nbformat": 4, "cells": cells}))
+    answer = json.loads(run_cli("notebook", "convert", "a.ipynb", "--remove", "1", "--json").out)
+    assert shape(answer) == shape(documented("notebook convert"))
+
+
 def test_json_of_cluster_check() -> None:
     row = check.Finding(what="Slurm", verdict="ok", detail="slurm 24.05.4").as_json()
     assert shape({"version": 1, "cluster": "myuni", "checks": [row]}) == shape(documented("cluster check"))

@@ -1,56 +1,61 @@
 """Reads the form of a Colab cell: `#@title`, `#@markdown` and `#@param` comments.
 
-The one parser of the program: the conversion on the laptop and the forms inside a running notebook share it.
-The grammar is the one that Colab's own page on forms describes, narrowed to what docs/reference/notebooks.md
-lists; anything else is refused with its line and never guessed. It runs inside images with old Pythons:
-standard library and Python 3.7 syntax only.
+The one parser of the program: the conversion on the laptop, the command line and the forms inside a running
+notebook share it. The grammar is the one of Colab's own page on forms and of the notebooks that are in use;
+docs/reference/forms.md lists it. A line that is not understood is a Problem and stays code: it never stops
+the rest of the form. It runs inside images with old Pythons: standard library and Python 3.7 syntax only.
 """
 
 from __future__ import annotations
 
 import ast
+import math
 import re
+import warnings
 from dataclasses import dataclass, replace
 from datetime import date
 from keyword import iskeyword
-from typing import Any, Sequence, Union
+from typing import Any, NamedTuple, Union
 
-from .scan import Comment, comments
+from .scan import Comment, Statement, cell_magic, comments, statements
+from .spec import Spec, SpecError, literal_value, read, read_title
 
-_TAG = re.compile(r"#+\s*@(param|title|markdown)(?![\w-])[ \t]?(.*)", re.DOTALL)
-_SWITCHED_OFF = re.compile(r"#.*=.*#+\s*@param(?![\w-])")
-_ASSIGNMENT = re.compile(r"(\s*)([^\W\d]\w*)\s*(?::[^=]+)?=(?!=)\s*(.*?)\s*")
-_STRING = r'"(?:[^"\\]|\\.)*"|' + r"'(?:[^'\\]|\\.)*'"
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_ELEMENT = re.compile(rf"\s*({_STRING}|{_NUMBER}|True|False|None)\s*([,\]])")
-_PAIR = re.compile(
-    rf"""\s*(["']?)([A-Za-z][\w-]*)\1\s*:\s*({_STRING}|{_NUMBER}|true|false|True|False)\s*([,}}])"""
-)
-_TITLE_OPTIONS = re.compile(r"\{[^{}]*\}\s*$")
+_TAG = re.compile(r"#+\s*@(param|title|markdown)\b[ \t]?(.*)")
+_PARAM = re.compile(r"#\s*@param\b")
+_SWITCHED_OFF = re.compile(r"#[#\s]*([^\W\d]\w*)\s*(?::[^=]+)?=(?!=).*#\s*@param\b")
+_HEAD = re.compile(r"""\s*([^\W\d]\w*)\s*(?::(?:"[^"]*"|'[^']*'|[^="'])+)?=(?!=)(?:\s|\\\r?\n)*""")
+_HEADING = re.compile(r"(#{1,6})(?=[^#\s])")
 _PYTHON_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun")
+_EXACT = 2**53
+"""Up to here a whole number is the same after a browser, which knows only floats, has had it."""
 
 TYPES = ("string", "raw", "number", "integer", "slider", "boolean", "date")
-KEYS = ("type", "min", "max", "step", "allow-input", "placeholder")
+NUMBERS = ("number", "integer", "slider")
+VERBATIM = ("raw", "raw dropdown", "untyped")
+"""The kinds whose value is Python text, which goes into the code as it stands."""
 
-Value = Union[str, int, float, bool]
+Value = Union[str, int, float, bool, None]
 
 
 @dataclass(frozen=True)
 class Field:
-    """One `name = default #@param …` line.
+    """One `name = default #@param …` statement.
 
-    `kind` is one of TYPES, or "dropdown" (its choice is inserted in quotes) or "raw dropdown" (inserted as it
-    stands). `source` is the default as written, `value` what it means; `start` and `end` are the columns of
-    `source` on `line` (from 1). `minimum`, `maximum` and `step` are set for sliders.
+    `kind` is one of TYPES, "untyped", "dropdown" (its choice is inserted in quotes) or "raw dropdown" (inserted
+    as it stands). `source` is the default as written, from `start` to `end` (line from 1, column from 0);
+    `value` is what it means to the form, and None where that is known only when the cell runs (`literal` is
+    False) or where the field is empty. `line` is that of the comment. `minimum`, `maximum` and `step` are
+    those of a slider; a default outside the range has widened it. A default need not be among the `options`.
     """
 
     name: str
     kind: str
     source: str
     value: Value
+    literal: bool
     line: int
-    start: int
-    end: int
+    start: tuple[int, int]
+    end: tuple[int, int]
     options: tuple[str, ...] = ()
     minimum: float = 0
     maximum: float = 100
@@ -67,26 +72,30 @@ class Markdown:
     text: str
 
 
+class Problem(NamedTuple):
+    """A line (from 1) that was meant for the form and is not understood, with a sentence why."""
+
+    line: int
+    text: str
+
+
 @dataclass(frozen=True)
 class Form:
-    """What a cell shows. `switched_off` names the fields whose assignment is commented out."""
+    """What a cell shows. `switched_off` names the fields whose assignment is commented out.
 
-    title: str
-    show_code: bool
-    items: tuple[Markdown | Field, ...]
-    switched_off: tuple[str, ...]
+    `display` is "form" (the code is folded away), "code" or "both"; with `run_auto` every change runs the cell.
+    """
+
+    title: str = ""
+    display: str = "form"
+    run_auto: bool = False
+    items: tuple[Markdown | Field, ...] = ()
+    switched_off: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     @property
     def fields(self) -> tuple[Field, ...]:
         return tuple(item for item in self.items if isinstance(item, Field))
-
-
-class FormError(ValueError):
-    """What cannot be understood: `problems` holds (line, sentence) for each of them."""
-
-    def __init__(self, problems: Sequence[tuple[int, str]]) -> None:
-        super().__init__("; ".join(f"line {line}: {text}" for line, text in problems))
-        self.problems = tuple(problems)
 
 
 class _NotUnderstoodError(ValueError):
@@ -94,153 +103,29 @@ class _NotUnderstoodError(ValueError):
 
 
 def parse(source: str) -> Form:
-    """The form of a cell; FormError with every line that cannot be understood."""
-    title, show_code = "", False
-    items: list[Markdown | Field] = []
-    switched_off: list[str] = []
-    problems: list[tuple[int, str]] = []
+    """The form of a cell. Every `#@param` comment is a field, switched off, or a problem; nothing is raised."""
+    lines, form = source.split("\n"), Form()
     if foreign(source):
-        return Form("", False, (), ())
-    for comment in comments(source):
-        tag = _TAG.match(comment.text)
-        try:
-            if tag is None:
-                if not comment.code.strip() and _SWITCHED_OFF.match(comment.text):
-                    switched_off.append(comment.text.split("=")[0].strip("# \t"))
-                elif re.search(r"#\s*@param(?![\w-])", comment.text):
-                    raise _NotUnderstoodError(
-                        "the field's #@param must follow the value, without a comment in between"
-                    )
-            elif tag.group(1) == "title":
-                if title:
-                    raise _NotUnderstoodError("a cell has one #@title; this is the second")
-                title, show_code = _title(tag.group(2).strip())
-            elif tag.group(1) == "markdown":
-                items = _with_markdown(items, tag.group(2).strip())
-            else:
-                field = _field(comment, tag.group(2))
-                if any(isinstance(item, Field) and item.name == field.name for item in items):
-                    raise _NotUnderstoodError(f"'{field.name}' is already a field of this cell")
-                items.append(field)
-        except _NotUnderstoodError as problem:
-            problems.append((comment.line, str(problem)))
-    if problems:
-        raise FormError(problems)
-    return Form(title, show_code, tuple(items), tuple(switched_off))
+        return _refused(form, lines, 1, f"no form is understood under {cell_magic(source)[1]}")
+    for statement in statements(source):
+        if statement.shell:
+            shell = lines[statement.first - 1 : statement.last]
+            form = _refused(form, shell, statement.first, "a shell line or a magic cannot be a field")
+        for comment in statement.comments:
+            try:
+                form = _read(form, lines, statement, comment)
+            except (_NotUnderstoodError, SpecError) as problem:
+                form = replace(form, problems=(*form.problems, Problem(comment.line, str(problem))))
+    return form
 
 
 def foreign(source: str) -> bool:
     """Whether a cell magic such as %%bash makes the cell something other than Python."""
-    first = source.lstrip().split("\n")[0]
-    return first.startswith("%%") and first.split()[0] not in _PYTHON_MAGICS
-
-
-def _with_markdown(items: list[Markdown | Field], text: str) -> list[Markdown | Field]:
-    if items and isinstance(items[-1], Markdown):
-        return [*items[:-1], Markdown(items[-1].text + "\n\n" + text)]
-    return [*items, Markdown(text)]
-
-
-def _title(text: str) -> tuple[str, bool]:
-    found = _TITLE_OPTIONS.search(text)
-    if found is None:
-        return text, False
-    options, _ = _pairs(found.group())
-    mode = options.pop("display-mode", "form")
-    if options or mode not in ("form", "code", "both"):
-        raise _NotUnderstoodError("of a title's options only display-mode: form, code or both is understood")
-    return text[: found.start()].rstrip(), mode != "form"
-
-
-def _field(comment: Comment, text: str) -> Field:
-    assignment = _ASSIGNMENT.fullmatch(comment.code)
-    if not comment.whole or assignment is None or not assignment.group(3) or iskeyword(assignment.group(2)):
-        raise _NotUnderstoodError("a field is one line: name = value #@param …")
-    name, source, start = assignment.group(2), assignment.group(3), assignment.start(3)
-    options: list[str] | None = None
-    spec: dict[str, Any] = {}
-    rest = text.lstrip()
-    if rest.startswith("["):
-        options, rest = _options(rest)
-        rest = rest.lstrip()
-    if rest.startswith("{"):
-        spec, rest = _pairs(rest)
-    for key in spec:
-        if key not in KEYS:
-            raise _NotUnderstoodError("'{}' is no key of a field; there is: {}".format(key, ", ".join(KEYS)))
-    kind = _kind(name, spec, options)
-    field = Field(
-        name=name,
-        kind=kind,
-        source=source,
-        value=_default(name, kind, source),
-        line=comment.line,
-        start=start,
-        end=start + len(source),
-        options=tuple(options or ()),
-        allow_input=spec.get("allow-input") is True,
-        placeholder=str(spec.get("placeholder", "")),
-        help=rest.strip().lstrip("#").strip(),
-    )
-    if kind == "slider":
-        return _slider(field, spec)
-    if any(key in spec for key in ("min", "max", "step")):
-        raise _NotUnderstoodError(f"min, max and step belong to a slider; '{name}' is of type {kind}")
-    if options and not field.allow_input and field.value not in field.options:
-        raise _NotUnderstoodError(f"the value {source} of '{name}' is not among its choices")
-    return field
-
-
-def _kind(name: str, spec: dict[str, Any], options: list[str] | None) -> str:
-    kind = spec.get("type")
-    if options is not None:
-        if not options:
-            raise _NotUnderstoodError(f"'{name}' has no choices")
-        if kind not in (None, "string", "raw"):
-            raise _NotUnderstoodError(
-                f"a field with choices is of type string or raw; '{name}' is of type {kind}"
-            )
-        return "raw dropdown" if kind == "raw" else "dropdown"
-    if kind is None:
-        raise _NotUnderstoodError("'{}' has no type: write one of {}".format(name, ", ".join(TYPES)))
-    if kind not in TYPES:
-        raise _NotUnderstoodError("'{}' is no type of field; there is: {}".format(kind, ", ".join(TYPES)))
-    if "allow-input" in spec:
-        raise _NotUnderstoodError(f"allow-input belongs to a field with choices, which '{name}' has not")
-    return str(kind)
-
-
-def _default(name: str, kind: str, source: str) -> Value:
-    """What the written default means to the form; raw defaults stay text."""
-    if kind in ("raw", "raw dropdown"):
-        if not is_expression(source):
-            raise _NotUnderstoodError(f"the value of '{name}' is no expression: {source}")
-        return source
-    try:
-        value: Any = ast.literal_eval(source)
-    except (ValueError, SyntaxError):
-        value = None
-    types = {"number": (int, float), "slider": (int, float), "integer": (int,), "boolean": (bool,)}
-    fits = isinstance(value, types.get(kind, (str,))) and isinstance(value, bool) == (kind == "boolean")
-    if not fits:
-        raise _NotUnderstoodError(f"'{name}' is of type {kind}, which {source} is not")
-    if kind == "date" and not is_date(value):
-        raise _NotUnderstoodError(f"the date of '{name}' is written YYYY-MM-DD, which {source} is not")
-    result: Value = value
-    return result
-
-
-def _slider(field: Field, spec: dict[str, Any]) -> Field:
-    low, high, step = spec.get("min", 0), spec.get("max", 100), spec.get("step", 1)
-    for bound in (low, high, step):
-        if isinstance(bound, bool) or not isinstance(bound, (int, float)):
-            raise _NotUnderstoodError(f"min, max and step of '{field.name}' must be numbers")
-    if not (low < high and step > 0 and low <= float(field.value) <= high):
-        raise _NotUnderstoodError(
-            f"the slider '{field.name}' needs min < max, step > 0 and a value in between; "
-            f"it has {field.source} from {low} to {high} in steps of {step}"
-        )
-    return replace(field, minimum=low, maximum=high, step=step)
+    number, magic = cell_magic(source)
+    while magic in _PYTHON_MAGICS:
+        source = source.split("\n", number)[number] if source.count("\n") >= number else ""
+        number, magic = cell_magic(source)
+    return magic != ""
 
 
 def is_date(text: str) -> bool:
@@ -253,44 +138,195 @@ def is_date(text: str) -> bool:
 
 def is_expression(text: str) -> bool:
     """Whether `text` is one Python expression on one line, which may replace a raw field's value."""
+    return not re.search(r"[\n\r]", text) and not any(comments(text)) and _tree(text.strip()) is not None
+
+
+def _tree(text: str) -> str | None:
+    """A description of the expression `text`, the same for the same expression; None if it is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return ast.dump(ast.parse(text, mode="eval"))
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            return None
+
+
+def _refused(form: Form, lines: list[str], first: int, why: str) -> Form:
+    """`form` with a problem for every `#@param` of `lines`, which begin with line `first`."""
+    found = (Problem(number, why) for number, line in enumerate(lines, first) if _PARAM.search(line))
+    return replace(form, problems=(*form.problems, *found))
+
+
+def _read(form: Form, lines: list[str], statement: Statement, comment: Comment) -> Form:
+    tag = _TAG.match(comment.text)
+    if tag is None:
+        off = _SWITCHED_OFF.match(comment.text)
+        alone = not lines[comment.line - 1][: comment.column].strip()
+        if off is not None and alone:
+            return replace(form, switched_off=(*form.switched_off, off.group(1)))
+        if _PARAM.search(comment.text):
+            raise _NotUnderstoodError("a field's #@param must follow its value, without a comment in between")
+        return form
+    kind, text = tag.groups()
+    if kind == "markdown":
+        return replace(form, items=_with_text(form.items, _HEADING.sub(r"\1 ", text.strip(), count=1)))
+    if kind == "title":
+        return _with_title(form, text.strip())
+    field = _field(lines, statement, comment, text)
+    if any(each.name == field.name for each in form.fields):
+        raise _NotUnderstoodError(f"'{field.name}' is already a field of this cell")
+    return replace(form, items=(*form.items, field))
+
+
+def _with_text(items: tuple[Markdown | Field, ...], text: str) -> tuple[Markdown | Field, ...]:
+    if not (items and isinstance(items[-1], Markdown)):
+        return (*items, Markdown(text))
+    above = items[-1].text
+    rows = text.startswith("|") and above.rsplit("\n", 1)[-1].startswith("|")
+    return (*items[:-1], Markdown(above + ("\n" if rows else "\n\n") + text))
+
+
+def _with_title(form: Form, text: str) -> Form:
+    title, options = read_title(text)
+    display = options.get("display-mode", form.display)
+    form = replace(
+        form,
+        display=display if display in ("form", "code", "both") else form.display,
+        run_auto=form.run_auto or options.get("run") == "auto",
+    )
+    if form.title and title:  # a cell has one title; a second one is a heading within
+        return replace(form, items=_with_text(form.items, title if title[0] == "#" else f"### {title}"))
+    return replace(form, title=form.title or title)
+
+
+def _field(lines: list[str], statement: Statement, comment: Comment, text: str) -> Field:
+    columns = {each.line: each.column for each in statement.comments}
+    code = "\n".join(
+        lines[number - 1][: columns.get(number)] for number in range(statement.first, statement.last + 1)
+    )
+    head = _HEAD.match(code)
+    if head is None or iskeyword(head.group(1)):
+        raise _NotUnderstoodError("a field is a name, =, a value and #@param, with nothing before the name")
+    name = head.group(1)
+    value = re.sub(r"[\s;]+\Z", "", code[head.end() :])
+    if not value:
+        raise _NotUnderstoodError(f"'{name}' has no value")
+    wrapped = "(\n" + value + "\n)"
+    if _tree(wrapped) is None:
+        raise _NotUnderstoodError(f"the value of '{name}' is not one expression: {_one_line(value)}")
     try:
-        ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError):
-        return False
-    return "\n" not in text and not any(comments(text))
+        meaning, literal = literal_value(wrapped), True
+    except ValueError:
+        meaning, literal = None, False
+    _check_place(lines, statement, comment, name, literal)
+    start, end = _position(code, head.end(), statement), _position(code, head.end() + len(value), statement)
+    spec = read(text)
+    field = Field(
+        name=name,
+        kind=_kind(spec),
+        source=_cut(lines, start, end),
+        value=None,
+        literal=literal,
+        line=comment.line,
+        start=start,
+        end=end,
+        options=tuple(each if isinstance(each, str) else repr(each) for each in spec.choices or ()),
+        allow_input=bool(spec.choices) and spec.pairs.get("allow-input") is True,
+        placeholder=str(spec.pairs.get("placeholder") or ""),
+        help=spec.remark,
+    )
+    return _with_value(field, spec, meaning, value)
 
 
-def _options(text: str) -> tuple[list[str], str]:
-    """The choices of a list, quotes taken off, and what follows the list."""
-    found: list[str] = []
-    position = 1
-    if re.match(r"\s*\]", text[1:]):
-        return found, text[text.index("]") + 1 :]
-    while True:
-        element = _ELEMENT.match(text, position)
-        if element is None:
-            raise _NotUnderstoodError(
-                "the choices cannot be read from here on: {}".format(text[position:].strip() or "(end)")
-            )
-        word = element.group(1)
-        found.append(str(ast.literal_eval(word)) if word[0] in "\"'" else word)
-        position = element.end()
-        if element.group(2) == "]":
-            return found, text[position:]
+def _check_place(lines: list[str], statement: Statement, comment: Comment, name: str, literal: bool) -> None:
+    """A comment within a value of several lines may belong to a part of it, as in a call's keyword."""
+    if sum(_TAG.match(each.text) is not None for each in statement.comments) > 1:
+        raise _NotUnderstoodError(f"the value of '{name}' has more than one comment of the form")
+    before = lines[comment.line - 1][: comment.column].strip()
+    opens = comment.line == statement.first and re.search(r"=\s*\(\Z", before)
+    if not before or not (literal or opens or comment.line == statement.last):
+        raise _NotUnderstoodError("a field's #@param stands at the end of its value, on the same line")
 
 
-def _pairs(text: str) -> tuple[dict[str, Any], str]:
-    """The `{key: value, …}` of a field or title, and what follows it."""
-    found: dict[str, Any] = {}
-    position = 1
-    while True:
-        pair = _PAIR.match(text, position)
-        if pair is None:
-            raise _NotUnderstoodError(
-                "the options cannot be read from here on: {}".format(text[position:].strip() or "(end)")
-            )
-        word = pair.group(3)
-        found[pair.group(2)] = word.lower() == "true" if word[0] in "tTfF" else ast.literal_eval(word)
-        position = pair.end()
-        if pair.group(4) == "}":
-            return found, text[position:]
+def _position(code: str, offset: int, statement: Statement) -> tuple[int, int]:
+    before = code[:offset]
+    return statement.first + before.count("\n"), offset - (before.rfind("\n") + 1)
+
+
+def _cut(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
+    """The text from `start` to `end`."""
+    if start[0] == end[0]:
+        return lines[start[0] - 1][start[1] : end[1]]
+    within = lines[start[0] : end[0] - 1]
+    return "\n".join([lines[start[0] - 1][start[1] :], *within, lines[end[0] - 1][: end[1]]])
+
+
+def _one_line(code: str) -> str:
+    """Code of several lines, without comments, on one."""
+    return " ".join(part.strip() for part in re.sub(r"\\\r?\n", "\n", code).split("\n"))
+
+
+def _kind(spec: Spec) -> str:
+    kind = spec.pairs.get("type")
+    if spec.choices:
+        return "raw dropdown" if kind in ("raw", "boolean", *NUMBERS) else "dropdown"
+    return kind if kind in TYPES else "untyped"
+
+
+def _with_value(field: Field, spec: Spec, meaning: Any, code: str) -> Field:
+    """What the default means to the form. Untouched it stays as written, so nothing here can change a result.
+
+    A default that its type cannot hold (None for a number, a tuple) makes the field a raw one, in which the
+    expression itself can be edited.
+    """
+    kind = field.kind
+    if kind not in VERBATIM and not field.literal:
+        return field if kind != "slider" else _slider(field, spec, None)
+    if kind == "string" or kind == "dropdown":
+        return replace(field, value=meaning if isinstance(meaning, str) else _one_line(code))
+    if kind == "boolean" and isinstance(meaning, int) and meaning in (0, 1):
+        return replace(field, value=bool(meaning))
+    if kind == "date" and (meaning is None or isinstance(meaning, str)):
+        if meaning and not is_date(meaning):
+            return replace(field, kind="string", value=meaning)
+        return replace(field, value=meaning or None)
+    number = _number(meaning)
+    if kind in NUMBERS and number is not None:
+        if kind == "slider":
+            return _slider(field, spec, number)
+        whole = kind == "number" or isinstance(number, int)
+        return replace(field, kind=kind if whole else "number", value=number)
+    if kind not in VERBATIM:
+        kind = "raw"
+    text = _one_line(code)
+    if _tree(text) != _tree("(\n" + code + "\n)"):
+        raise _NotUnderstoodError(f"the value of '{field.name}' cannot be shown on one line")
+    for option in (str(meaning), repr(meaning)):
+        if field.literal and text not in field.options and option in field.options:
+            text = option
+    return replace(field, kind=kind, value=text)
+
+
+def _number(meaning: Any) -> int | float | None:
+    """A number that a browser can hold, also one in quotes."""
+    if isinstance(meaning, str):
+        try:
+            meaning = literal_value(meaning.strip())
+        except ValueError:
+            return None
+    if isinstance(meaning, bool) or not isinstance(meaning, (int, float)):
+        return None
+    limit = math.inf if isinstance(meaning, float) else _EXACT + 1
+    return meaning if abs(meaning) < limit else None
+
+
+def _slider(field: Field, spec: Spec, value: int | float | None) -> Field:
+    """A slider, or a plain number where the bounds make none."""
+    low, high, step = (
+        _number(spec.pairs.get(key, usual)) for key, usual in (("min", 0), ("max", 100), ("step", 1))
+    )
+    if low is None or high is None or step is None or low >= high or step <= 0:
+        return replace(field, kind="number", value=value)
+    if value is not None:
+        low, high = min(low, value), max(high, value)
+    return replace(field, value=value, minimum=low, maximum=high, step=step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import nbformat
 import pytest
 from support.kernel import colab_notebook
 
-from dl4mic_hpc import notebook, resources
+from dl4mic_hpc import __version__, notebook, resources
 from dl4mic_hpc.errors import NotebookError
 from dl4mic_hpc.notebook import dl4mic_forms
 
@@ -94,6 +95,7 @@ def test_the_demo_s_code_is_left_alone() -> None:
     for cell in cells_of(converted()):
         about = cell["metadata"]["dl4mic_hpc"]
         if "made" in about:
+            assert "source_cell" not in about
             continue
         body = cell["source"]
         if "form" in about:
@@ -114,6 +116,7 @@ def test_the_demo_is_a_jupyterlab_notebook() -> None:
     result = json.loads(converted().notebook)
     nbformat.validate(result)
     assert result["metadata"]["kernelspec"]["name"] == "python3"
+    assert result["metadata"]["language_info"]["name"] == "python"
     assert result["metadata"]["dl4mic_hpc"]["version"] == "9"
     assert "colab" not in json.dumps(result)
     cells = cells_of(converted())
@@ -132,7 +135,17 @@ def test_the_same_bytes_every_time_and_no_second_conversion() -> None:
     once = converted()
     assert converted().notebook == once.notebook
     again = notebook.convert(once.notebook, name="demo", sections_to_remove=("3.",))
-    assert (again.notebook, again.changes, again.fields) == (once.notebook, (), once.fields)
+    assert (again.notebook, again.changes, again.runtime) == (once.notebook, (), True)
+    assert again.report.warnings == ()
+    assert list(again.fields) == list(once.fields)
+
+
+def test_a_notebook_of_another_version_stays_and_says_so() -> None:
+    once = converted().notebook.replace(f'"converter": "{__version__}"'.encode(), b'"converter": "0.0.1"')
+    again = notebook.convert(once, name="demo")
+    assert again.notebook == once
+    (warning,) = again.report.warnings
+    assert "converted by dl4mic-hpc 0.0.1" in warning.text
 
 
 def test_a_form_s_id_does_not_depend_on_its_place() -> None:
@@ -159,6 +172,19 @@ def test_metadata_and_attachments_stay() -> None:
     assert form["outputs"] == []
 
 
+def test_every_cell_says_where_it_comes_from() -> None:
+    result = small("# T", "a = 1", "# 1. A", "# 1.1. B", "b = 1", "# 2. C", FIELD, sections=("1.1",))
+    own = [
+        cell["metadata"]["dl4mic_hpc"]
+        for cell in cells_of(result)
+        if "made" not in cell["metadata"]["dl4mic_hpc"]
+    ]
+    assert own == [
+        {"source_cell": 0}, {"source_cell": 1, "section": ""}, {"source_cell": 2}, {"source_cell": 5},
+        {"source_cell": 6, "section": "2", "form": "c"},
+    ]  # fmt: skip
+
+
 # ---- Cells -------------------------------------------------------------------------------------------------------------
 
 
@@ -171,17 +197,18 @@ def test_code_without_fields_shows_its_title() -> None:
     assert shown[1:] == ["**Load**\n\nall *of* it", "## Both"]
 
 
-def test_a_notebook_without_fields_gets_no_forms() -> None:
-    result = small("# A", "print(1)")
-    assert [cell["id"] for cell in cells_of(result)] == ["cell-0", "cell-1"]
-    assert result.fields == {}
-
-
 def test_fields_that_are_switched_off_are_noted() -> None:
     (note,) = [
         change for change in small('#y = 1 #@param {type:"raw"}\n' + FIELD).changes if change.kind == "note"
     ]
     assert note.text == "field y is commented out and stays so"
+
+
+def test_a_field_that_is_not_understood_stays_code_and_is_reported() -> None:
+    result = small("# A", f"{FIELD}\nf(1) #@param {{type:'number'}}")
+    assert [one.name for one in result.fields["a"]] == ["x"]
+    assert [(one.cell, one.line) for one in result.report.not_understood] == [(2, 2)]
+    assert cells_of(result)[-1]["source"].endswith("f(1) #@param {type:'number'}")
 
 
 def test_shown_code_stays_shown() -> None:
@@ -190,84 +217,168 @@ def test_shown_code_stays_shown() -> None:
     assert "jupyter" not in cells_of(converted(json.dumps(original).encode(), ()))[-1]["metadata"]
 
 
+def test_installs_go_references_are_marked_and_tables_are_bounded() -> None:
+    result = small(
+        "# 1. A", "# 2. B\nsee section 1", "import pandas as pd\n!pip install x\nt = pd.read_csv('https://e.x/t')",
+        sections=("1.",),
+    )  # fmt: skip
+    text, *_, code = cells_of(result)
+    assert text["source"] == "# 2. B\nsee section 1 (not needed here)"
+    assert code["source"].split("\n") == [
+        "import pandas as pd", "# left out: !pip install x", "t = dl4mic_forms.read_csv('https://e.x/t')",
+    ]  # fmt: skip
+
+
+def test_what_only_colab_has_is_served_and_reported() -> None:
+    source = "from google.colab import drive\ndrive.mount('/content/gdrive')\n%tensorflow_version 2.x"
+    result = small(source)
+    assert cells_of(result)[-1]["source"] == source
+    assert {use.line for use in result.report.colab_uses} == {1, 2, 3}
+    assert [use.line for use in result.report.content_uses] == [2]
+
+
+# ---- Pythons that are too old ------------------------------------------------------------------------------------------
+
+
+def test_a_notebook_for_an_old_python_goes_without_the_runtime_files() -> None:
+    sources = (
+        "# A",
+        "!pip install x\nimport pandas as pd\nt = pd.read_csv('https://e.x/t')",
+        "# 2. GPU\n",
+        "x = 1",
+    )
+    result = notebook.convert(colab_notebook(*sources), name="demo", sections_to_remove=("2.",), python="3.6")
+    assert [cell["id"] for cell in cells_of(result)] == ["cell-0", "cell-1"]
+    assert "dl4mic_forms" not in result.notebook.decode()
+    assert not result.runtime
+    assert notebook.convert(colab_notebook(*sources), name="demo", python="3.10").runtime
+
+
+def test_fields_need_a_python_that_can_show_them() -> None:
+    with pytest.raises(NotebookError, match=r"needs? Python 3\.7 or newer; its configuration says 3\.6"):
+        notebook.convert(colab_notebook(FIELD), name="demo", python="3.6")
+
+
+def test_what_colab_had_is_not_there_on_an_old_python() -> None:
+    (warning,) = notebook.convert(
+        colab_notebook("import google.colab"), name="demo", python="3.6"
+    ).report.warnings
+    assert (warning.cell, warning.line) == (1, 1)
+    assert "no stand-in on Python 3.6" in warning.text
+
+
 # ---- What is refused ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("sources", "sections", "says"),
     [
-        (("# A", "pass\nx = 1 #@param"), (), "demo: cell 2, line 2: 'x' has no type"),
-        (("%%bash\nx=1 #@param {}",), (), "demo: cell 1, line 1: no form is understood under %%bash"),
-        (("import os\nfrom google.colab import files",), (), "cell 1, line 2: uses google.colab"),
-        (("open('/content/x')",), (), "cell 1, line 1: names a folder that exists on Colab only"),
-        (("!pip -q install x",), (), "cell 1, line 1: installs software"),
-        (("if 1:\n  %pip install x",), (), "cell 1, line 2: installs software"),
-        (("# 1. A",), ("2.",), "demo: there is no section 2 to remove"),
+        (("# 1. A",), ("2.",), "demo: there is no section 2 to remove; the numbered sections are: 1"),
         (("# 1. A", "# 1. B"), ("1.",), "demo: cell 2: section 1 exists 2 times"),
+        (("# 1. A\n# 2. B",), ("2.",), "demo: cell 1: section 2 cannot be cut out"),
+        (("# 1. A",), ("2.", "3."), "demo: 2 sections cannot be removed:"),
     ],
-)  # fmt: skip
-def test_what_cannot_be_converted(sources: tuple[str, ...], sections: tuple[str, ...], says: str) -> None:
+)
+def test_sections_that_cannot_be_removed(
+    sources: tuple[str, ...], sections: tuple[str, ...], says: str
+) -> None:
     with pytest.raises(NotebookError) as caught:
         small(*sources, sections=sections)
     assert says in caught.value.message
     assert caught.value.hint
 
 
-def test_everything_wrong_is_told_at_once() -> None:
-    with pytest.raises(NotebookError) as caught:
-        small("# 1. A", "x = 1 #@param", "from google.colab import drive\ny = 2 #@param", sections=("4.",))
-    first, *others = caught.value.message.splitlines()
-    assert first == "demo: 4 things cannot be converted:"
-    assert len(others) == 4
-
-
-def test_a_removed_section_may_hold_anything() -> None:
-    assert small("# 1. A", "!pip install x", "# 2. B", FIELD, sections=("1.",)).fields
+def with_cell(**cell: object) -> bytes:
+    return json.dumps({"nbformat": 4, "cells": [{"cell_type": "code", "source": "x", **cell}]}).encode()
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", "is not a Jupyter notebook"),
-        (b"\xff\xfe", "is not a Jupyter notebook"),
+        (b"\xff\xfe", "it is no text in UTF-8"),
+        (b'{"nbformat": 4,\n', "Jupyter notebook: .*, line 2"),
         (b"[]", "is not a Jupyter notebook"),
-        (b'{"cells": []}', "is not a Jupyter notebook"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"cells": []}', "it names no format"),
         (b'{"nbformat": 4, "metadata": 5, "cells": []}', "is not a Jupyter notebook"),
+        (b'{"nbformat": 2}', "is a notebook of format 2, not 4"),
         (b'{"nbformat": 3, "worksheets": []}', "is a notebook of format 3, not 4"),
         (b'{"nbformat": 5, "cells": []}', "is a notebook of format 5, not 4"),
+        (b'{"nbformat": "4", "cells": []}', "is a notebook of format '4', not 4"),
         (b'{"nbformat": 4, "cells": []}', "is a notebook without cells"),
-        (b'{"nbformat": 4, "cells": [{"cell_type": "code"}]}', "cell 1 is no cell"),
+        (with_cell(source=None), "cell 1 is no cell"),
+        (with_cell(source=["a", 5]), "cell 1 is no cell"),
+        (with_cell(cell_type="heading"), "cell 1 is no cell"),
+        (with_cell(metadata=[]), "cell 1 is no cell"),
+        (with_cell(metadata={"tags": 5}), "cell 1, metadata, tags is not valid"),
+        (with_cell(source="a\n'\ud83d'"), r"cell 1, line 2 holds half a character \(.ud83d\)"),
+        (with_cell(metadata={"a": "\ud83d"}), "half a character"),
         (b'{"nbformat": 4, "cells": [5]}', "cell 1 is no cell"),
-        (
-            b'{"nbformat": 4, "cells": [1], "metadata": {"kernelspec": {"language": "R"}}}',
-            "is a notebook for R, not Python",
-        ),
-        (
-            b'{"nbformat": 4, "cells": [{"cell_type": "markdown", "source": "a", "attachments": 5}]}',
-            "is not a valid notebook",
-        ),
+        (b'{"nbformat": 4, "cells": [1], "metadata": {"kernelspec": {"language": "R"}}}', "is a notebook for R, not Python"),
+        (with_cell(cell_type="markdown", attachments=5), "cell 1 is no cell"),
     ],
-)
+    ids=str,
+)  # fmt: skip
 def test_what_is_no_notebook(content: bytes, says: str) -> None:
-    with pytest.raises(NotebookError) as caught:
+    with pytest.raises(NotebookError, match=says) as caught:
         converted(content, ())
-    assert says in caught.value.message
+    assert caught.value.message.startswith("demo")
     assert caught.value.exit_code == 8
 
 
-def test_a_byte_order_mark_is_no_harm() -> None:
-    assert converted(b"\xef\xbb\xbf" + DEMO).notebook == converted().notebook
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + with_cell(),
+        with_cell(source=["x"]),
+        with_cell(id="twice", outputs=5, execution_count="never"),
+        b'{"nbformat": 4, "metadata": {"kernelspec": 5, "dl4mic_hpc": 5}, "cells": [{"cell_type": "code", "source": "x"}]}',
+    ],
+)
+def test_what_is_no_harm(content: bytes) -> None:
+    result = converted(content, ())
+    nbformat.validate(json.loads(result.notebook))
+    assert cells_of(result)[-1]["source"] == "x"
 
 
-def test_a_converted_notebook_that_was_edited_is_refused_where_it_is_wrong() -> None:
-    edited = small(FIELD).notebook.replace(b'{type:\\"number\\"}', b'{type:\\"int\\"}')
-    with pytest.raises(NotebookError, match="cell 3, line 2: 'int' is no type"):
-        converted(edited, ())
+def test_lines_of_windows_are_lines() -> None:
+    source = "s = 'a \\\r\n!pip install a'\r\nx = 1 #@param {type:'number'}\r\n"
+    result = converted(with_cell(source=source), ())
+    assert [one.name for one in result.fields["form"]] == ["x"]
+    assert cells_of(result)[-1]["source"] == "%%dl4mic_form form\n" + source.replace("\r", "")
+
+
+def test_outputs_are_left_behind_before_anything_is_copied() -> None:
+    """20 MB of outputs leave no trace in the memory that a conversion takes at most beyond reading them."""
+    large = {"output_type": "stream", "name": "stdout", "text": "y" * 20_000_000}
+    content = with_cell(outputs=[large])
+    tracemalloc.start()
+    try:
+        json.loads(content.decode())
+        reading = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        result = converted(content, ())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < reading + 5_000_000
+    assert len(result.notebook) < 10_000
 
 
 # ---- What is laid beside it ----------------------------------------------------------------------------------------------
 
 
 def test_the_runtime_files_are_the_whole_folder() -> None:
-    there = sorted(path.name for path in Path(dl4mic_forms.__file__).parent.glob("*.py"))
-    assert sorted(notebook.runtime_files()) == [f"dl4mic_forms/{name}" for name in there]
+    folder = Path(dl4mic_forms.__file__).parent
+    there = sorted(path.relative_to(folder.parent).as_posix() for path in folder.rglob("*.py"))
+    assert list(notebook.runtime_files()) == there
+    assert notebook.runtime_files()["dl4mic_forms/forms.py"] == (folder / "forms.py").read_bytes()
+
+
+def test_a_magic_of_the_whole_cell_comes_first_where_jupyterlab_looks_for_it() -> None:
+    sources = [
+        cell["source"] for cell in cells_of(small("#@title A\n%%capture\nprint(1)", "#@title B\n" + FIELD))
+    ]
+    assert "%%capture\n#@title A\nprint(1)" in sources
+    assert sources[-1].endswith("#@title B\n" + FIELD)

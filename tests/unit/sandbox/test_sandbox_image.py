@@ -63,7 +63,7 @@ def test_a_base_that_can_be_pulled_is_pulled(fake: FakeEngine) -> None:
     fake.answers(*base, code=1)
     with pytest.raises(SandboxError):  # this engine goes on saying that there is none
         ensure()
-    assert ["tag", image.PUBLIC_BASE, image.BASE] in fake.calls
+    assert ["tag", "docker.io/library/debian:trixie-slim", image.BASE] in fake.calls
 
 
 @pytest.mark.posix

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from pathlib import Path, PurePosixPath
 
 import pytest
 from support.local_remote import LocalRemote, connection_lost
+from support.web_server import Answer, WebServer
 
 from dl4mic_hpc import catalog
 from dl4mic_hpc import profile as profiles
-from dl4mic_hpc.errors import JobError, SshError
+from dl4mic_hpc.catalog import NotebookSpec, Pinned
+from dl4mic_hpc.errors import Dl4micError, JobError, SshError, UsageError
 from dl4mic_hpc.remote import CommandResult
 from dl4mic_hpc.sessions import store
 from dl4mic_hpc.sessions.launch import LaunchPlan, LaunchRequest, LocalSide, plan_launch, submit
+from dl4mic_hpc.sessions.parameters import HeadlessRequest
 from dl4mic_hpc.slurm.job import Resources
 
 pytestmark = pytest.mark.posix
@@ -77,13 +82,20 @@ class Site:
             line for line in (self.folder / "calls").read_text().splitlines() if line.startswith(f"{name} ")
         ]
 
-    def plan(self, image: str = "auto") -> LaunchPlan:
+    def plan(
+        self,
+        image: str = "auto",
+        *,
+        spec: NotebookSpec | None = None,
+        headless: HeadlessRequest | None = None,
+    ) -> LaunchPlan:
         return plan_launch(
             LaunchRequest(
                 profile=self.profile,
-                notebook=catalog.load("pixel_segmentation"),
+                notebook=spec or catalog.load("pixel_segmentation"),
                 resources=Resources.of(self.profile),
                 image=image,
+                headless=headless,
             )
         )
 
@@ -204,3 +216,57 @@ def test_the_image_may_lie_anywhere_on_the_cluster(site: Site):
     plan = site.plan(image="/group/images/x.sif")
     assert plan.image.image == PurePosixPath("/group/images/x.sif")
     assert plan.image.bundle is None
+
+
+def test_a_headless_session_brings_its_parameters_and_starts_no_jupyterlab(site: Site):
+    plan = site.plan(headless=HeadlessRequest(texts=["Trees=7"], sections="1-4"))
+    session = submit(site.remote, plan, Nobody(), LOCAL)
+    folder = Path(session.session_dir)
+    given = json.loads((folder / "home" / "dl4mic_parameters.json").read_text())
+    assert list(given.values()) == [7]
+    script = (folder / "job.sh").read_text()
+    assert "-m dl4mic_forms --parameters=dl4mic_parameters.json --sections=1-4 --" in script
+    assert "--no-browser" not in script
+    assert json.loads((folder / "session.json").read_text())["headless"] is True
+    assert store.find(session.id) == session and session.headless
+
+
+def test_parameters_that_the_notebook_would_refuse_are_refused_here(site: Site):
+    with pytest.raises(UsageError, match="perhaps you meant 'Trees'"):
+        site.plan(headless=HeadlessRequest(texts=["Trees_=7"]))
+    assert site.remote.commands == [] and site.left() == [] and store.every() == []
+
+
+def test_a_notebook_for_an_old_python_cannot_run_by_itself(site: Site):
+    spec = dataclasses.replace(catalog.load("pixel_segmentation"), python_version="3.6")
+    with pytest.raises(Dl4micError, match=r"3\.6"):
+        site.plan(spec=spec, headless=HeadlessRequest())
+
+
+def test_only_a_notebook_with_forms_asks_whether_they_can_be_shown(site: Site):
+    assert site.plan().job.front_end
+    assert not site.plan(headless=HeadlessRequest()).job.front_end
+
+
+def test_a_pinned_notebook_is_fetched_once_and_its_origin_is_kept(site: Site):
+    shipped = catalog.load("pixel_segmentation")
+    original = shipped.read_notebook()
+    sha256 = hashlib.sha256(original).hexdigest()
+    with WebServer().running() as server:
+        server.answer = lambda _: Answer(body=original)
+        pinned = Pinned(url=f"{server.url}/n.ipynb?token=s3cret", sha256=sha256, name="Pixels.ipynb")
+        spec = dataclasses.replace(shipped, notebook=pinned, revision="c" * 40)
+        first = site.plan(spec=spec)
+    second = site.plan(spec=spec)
+    assert first.files["home/Pixels.ipynb"] == second.files["home/Pixels.ipynb"]
+    told = json.loads(second.files["provenance.json"])["notebook"]
+    assert (told["url"], told["revision"], told["sha256"]) == (f"{server.url}/n.ipynb", "c" * 40, sha256)
+    assert b"s3cret" not in second.files["home/Pixels.ipynb"] + second.files["provenance.json"]
+
+
+def test_code_that_names_content_gets_such_a_folder(site: Site, tmp_path: Path):
+    shipped = catalog.load("pixel_segmentation")
+    assert not site.plan().job.content
+    text = shipped.read_notebook().decode().replace("/home/results", "/content/results")
+    (tmp_path / "colab.ipynb").write_text(text)
+    assert site.plan(spec=dataclasses.replace(shipped, notebook=tmp_path / "colab.ipynb")).job.content

@@ -5,7 +5,7 @@ import pytest
 from dl4mic_hpc.errors import JobError, RemoteError
 from dl4mic_hpc.slurm.answers import JobStatus
 from dl4mic_hpc.slurm.duration import seconds
-from dl4mic_hpc.slurm.job import GpuRequest, Resources
+from dl4mic_hpc.slurm.job import GpuRequest, JobExit, Resources
 from dl4mic_hpc.slurm.reasons import explain_end, explain_pending, explain_refusal, refuse_time
 
 ASKED = Resources(
@@ -114,3 +114,12 @@ LIMITS = {"gpu*": "1-00:00:00", "short": "30:00", "long": "infinite", "odd": "n/
 def test_a_time_that_no_partition_allows_is_refused(time: str, partition: tuple[str, ...], refused: bool):
     asked = Resources(time=time, mem="4G", cpus=2, gpus=GpuRequest(count=1), partition=partition)
     assert (refuse_time(asked, LIMITS) is not None) is refused
+
+
+@pytest.mark.parametrize("code", list(JobExit))
+@pytest.mark.parametrize("state", ["FAILED", "TIMEOUT"])
+def test_the_jobs_own_word_counts_unless_slurm_ended_it(code: JobExit, state: str):
+    problem = explain_end(JobStatus(job_id=5, state=state), session_id="bcdfgh", said="cell 3 {x}", code=code)
+    assert "cell 3 {x}" in problem.message
+    assert ("time limit" in problem.message) == (state == "TIMEOUT")
+    assert isinstance(problem, JobError) or state == "FAILED"

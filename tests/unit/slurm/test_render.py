@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shlex
-from pathlib import PurePosixPath
+import subprocess
+from pathlib import Path, PurePosixPath
 
 import pytest
+from support.shell import shellcheck
 
 from dl4mic_hpc.errors import UsageError
-from dl4mic_hpc.slurm.job import BuildSpec, GpuRequest, JobSpec, Resources
+from dl4mic_hpc.slurm.job import BuildSpec, GpuRequest, HeadlessJob, JobSpec, Resources
 from dl4mic_hpc.slurm.render import render_build, render_job
 
 HOSTILE = [
@@ -132,3 +135,93 @@ def test_the_token_is_made_in_the_job_and_is_in_no_command_line():
     container = script[script.index('"$apptainer" exec') : script.index("container=$!")]
     assert "token" not in container
     assert re.search(r"^token=\$\(random 32\)$", script, re.MULTILINE)
+
+
+HEADLESS = HeadlessJob(notebook_file="My notebook.ipynb", parameters="p.json", sections="1-3,5")
+
+
+def entry(script: str) -> str:
+    """What runs inside the container."""
+    return script.split("entry.sh\" <<'END'\n")[1].split("\nEND\n")[0]
+
+
+@pytest.mark.parametrize("spec", [
+    JOB,
+    dataclasses.replace(JOB, front_end=True, content=True, data=PurePosixPath("/group/raw")),
+    dataclasses.replace(JOB, headless=HEADLESS, content=True),
+])  # fmt: skip
+def test_both_scripts_pass_shellcheck(spec: JobSpec):
+    script = render_job(spec)
+    assert shellcheck(script, "--severity=warning") == ""
+    assert shellcheck(entry(script), "--shell=sh", "--severity=warning") == ""
+
+
+def test_a_headless_job_runs_the_notebook_in_place_of_jupyterlab():
+    script = render_job(dataclasses.replace(JOB, headless=HEADLESS, front_end=True))
+    arguments = next(line for line in script.splitlines() if "-m dl4mic_forms" in line)
+    assert shlex.split(arguments)[3:] == [
+        "dl4mic_forms", "--parameters=p.json", "--sections=1-3,5", "--", "My notebook.ipynb",
+    ]  # fmt: skip
+    assert "token" not in script and "--no-browser" not in script and "front_end.py" not in script
+    assert '"state\\": \\"running' in script and "run.log" in script
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_every_word_of_a_headless_job_arrives_whole(value: str):
+    job = HeadlessJob(notebook_file=value, parameters=value, sections=value)
+    script = entry(render_job(dataclasses.replace(JOB, headless=job)))
+    arguments = next(line for line in script.splitlines() if "-m dl4mic_forms" in line)
+    assert shlex.split(arguments)[4:] == [f"--parameters={value}", f"--sections={value}", "--", value]
+
+
+def test_colabs_working_folder_is_the_sessions_with_its_data():
+    script = render_job(dataclasses.replace(JOB, content=True, data=PurePosixPath("/group/raw")))
+    assert 'binds+=(--bind "$session/home:/content")\nbinds+=(--bind /group/raw:/content/data:ro)\n' in script
+    assert "/content" not in render_job(JOB)
+
+
+def test_simulated_gpus_are_known_inside():
+    assert "export DL4MIC_SIMULATED=1" in entry(render_job(dataclasses.replace(JOB, simulated=True)))
+    assert "SIMULATED" not in render_job(JOB)
+
+
+LONG = """#!/bin/sh
+'''exec' "/a/very/long/path/python3" "$0" "$@"
+' '''
+import sys
+"""
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize(
+    ("lab", "python"),
+    [
+        ("#!/opt/venv/bin/python3\nimport sys\n", "/opt/venv/bin/python3"),
+        ("#! /usr/bin/env python3\nimport sys\n", "/usr/bin/env python3"),
+        (LONG, "/a/very/long/path/python3"),
+        (
+            LONG.replace('"/a/very/long/path/python3"', "/a/very/long/path/python3"),
+            "/a/very/long/path/python3",
+        ),
+    ],
+)
+def test_the_python_is_that_of_jupyterlab(tmp_path: Path, lab: str, python: str):
+    (tmp_path / "jupyter-lab").write_text(lab)
+    script = entry(render_job(dataclasses.replace(JOB, headless=HEADLESS)))
+    line = next(line for line in script.splitlines() if line.startswith("python="))
+    said = subprocess.run(
+        ["sh", "-c", f'lab="$1"; {line}; printf %s "$python"', "sh", str(tmp_path / "jupyter-lab")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout == python
+
+
+@pytest.mark.posix
+def test_what_a_program_said_is_a_reason_in_json():
+    script = render_job(JOB)
+    line = next(line for line in script.splitlines() if line.startswith("one_line()"))
+    said = subprocess.run(
+        ["bash", "-c", f'{line}; one_line "$1"', "bash", 'cell 3: ValueError: "a\\b"\t$(id) ä\r\n'],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    assert json.loads(b'"' + said.stdout + b'"') == 'cell 3: ValueError: "a\\b"$(id) ä'

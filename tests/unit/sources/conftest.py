@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.forge import FOREIGN as GITS_OWN
+from support.forge import Forge
 from support.web_server import WebServer, make_certificate
 
 from dl4mic_hpc.sources import web
@@ -57,3 +59,21 @@ def plain_server() -> Iterator[WebServer]:
 @pytest.fixture
 def cache(tmp_path: Path) -> Cache:
     return Cache(folder=tmp_path / "cache")
+
+
+@pytest.fixture
+def own_git(monkeypatch: pytest.MonkeyPatch, certificate: Path, tmp_path: Path) -> None:
+    """The person's settings are these: they must change no file."""
+    settings = Path.home() / ".gitconfig"
+    settings.write_text(
+        "[user]\nname = Ada\nemail = ada@example.org\n[core]\nautocrlf = true\n[protocol]\nallow = always\n"
+    )
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
+    for name in GITS_OWN:
+        monkeypatch.setenv(name, str(tmp_path / "nowhere"))
+
+
+@pytest.fixture
+def forge(server: WebServer, own_git: None, tmp_path: Path) -> Forge:
+    return Forge(server, tmp_path / "forge")
