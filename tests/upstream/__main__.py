@@ -16,11 +16,11 @@ from dl4mic_hpc.recipe.bundle import Bundle
 from upstream import expected, found
 from upstream.catalogue import DOCKERFILES, Configuration, configurations
 from upstream.clones import Clones
+from upstream.page import write
 
 # The stage whose files are made on the laptop instead, by `dl4mic_hpc.notebook`.
 NOTEBOOK_STAGE = "notebook_autoconversion"
 WIDGET_FRONT_END = "widget-front-end"
-BEGIN, END = "<!-- made by make upstream: begin -->", "<!-- end -->"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def main() -> int:
     if not outcomes:
         print(f"error: {given.clones} has no configurations", file=sys.stderr)
     if given.page is not None and outcomes:
-        _write(given.page, table)
+        write(given.page, table)
     return 1 if wrong or not outcomes else 0
 
 
@@ -179,12 +179,6 @@ def _table(outcomes: list[Outcome], *, stood_in: int) -> str:
 
 def _cell(outcome: Outcome) -> str:
     return "wrong" if outcome.wrong else str(outcome.steps)
-
-
-def _write(page: Path, table: str) -> None:
-    head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    page.write_text(f"{head}{BEGIN}\n\n{table}\n\n{END}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":
