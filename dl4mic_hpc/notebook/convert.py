@@ -82,7 +82,7 @@ def convert(
     needs = _needs(work)
     if runtime:
         passes.bound_tables(work, ledger)
-    forms = passes.find_forms(work)
+    forms = passes.find_forms(work, runtime=runtime)
     fields = {
         form_id: _fields(form, passes.origin(work.cells[index]))
         for index, (form_id, form) in forms.items()
@@ -126,7 +126,8 @@ def _as_it_is(work: NotebookNode, name: str, version: str) -> Report:
         first, _, source = cell.source.partition("\n")
         if cell.cell_type == "code" and first.startswith(f"{passes.MAGIC} "):
             form = parse(source)
-            fields[first.removeprefix(passes.MAGIC).strip()] = _fields(form, number, above=1)
+            if form.fields:
+                fields[first.removeprefix(passes.MAGIC).strip()] = _fields(form, number, above=1)
             ledger.not_understood += [
                 Remark(cell=number, line=each.line + 1, text=each.text) for each in form.problems
             ]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from nbformat import NotebookNode, v4
 
 from dl4mic_hpc.notebook import findings, installs, references, sections, texts
-from dl4mic_hpc.notebook.dl4mic_forms.forms import Field, Form, parse
+from dl4mic_hpc.notebook.dl4mic_forms.forms import Field, Form, foreign, parse
 from dl4mic_hpc.notebook.dl4mic_forms.scan import magic_first
 from dl4mic_hpc.notebook.reading import KEY
 from dl4mic_hpc.notebook.report import Ledger, Reference, Remark, RemovedSection, Requirement
@@ -20,7 +20,7 @@ MAGIC = "%%dl4mic_form"
 _COLAB_METADATA = {"id", "colab", "colab_type", "outputId", "cellView", "accelerator", "gpuClass"}
 
 Forms = Mapping[int, tuple[str, Form]]
-"""The id and form of every code cell, by the cell's index in the working copy."""
+"""The id ("" for a cell that stays as it is) and the form of every code cell, by its index in the working copy."""
 
 Cut = tuple[RemovedSection, range]
 """A section to remove and the cells that it holds."""
@@ -130,27 +130,39 @@ def cut(work: NotebookNode, chosen: Sequence[Cut], ledger: Ledger, *, runtime: b
     ]
 
 
-def find_forms(work: NotebookNode) -> Forms:
+def find_forms(work: NotebookNode, *, runtime: bool) -> Forms:
     """Reads the form of every code cell and gives it an id that outlives a new version of the notebook.
 
-    The id is made of the form's title, or else of the heading above it, and not of its place.
+    The id is made of the form's title, or else of the heading above it, and not of its place. In a notebook with
+    fields every cell that Colab shows as a form is one, if only with text or a button: it most often needs what a
+    form above it sets, and has to wait for a click as that does. A cell that stays as it is has no id.
     """
-    found: dict[int, tuple[str, Form]] = {}
-    taken = {"dl4mic-start", *(name for cell in work.cells for name in (cell.id, f"{cell.id}-title"))}
     above = {
         each.cell: each.text for each in sections.headings(work.cells) if "made" not in _own(work, each.cell)
     }
-    heading = ""
+    heading, titles, forms = "", {}, {}
     for index, cell in enumerate(work.cells):
         heading = above.get(index, heading)
-        if cell.cell_type != "code" or "made" in cell.metadata[KEY]:
-            continue
-        form = parse(cell.source)
-        form_id = next(name for name in _numbered(_slug(form.title or heading)) if name not in taken)
-        if form.fields:
-            taken.add(form_id)
-        found[index] = (form_id, form)
-    return found
+        if cell.cell_type == "code" and "made" not in cell.metadata[KEY]:
+            forms[index] = parse(cell.source)
+            titles[index] = _slug(forms[index].title or heading)
+    with_fields = [index for index, form in forms.items() if form.fields]
+    of_text = [
+        index
+        for index in forms
+        if index not in with_fields and _shown_as_form(work.cells[index], forms[index])
+    ]
+    taken = {"dl4mic-start", *(name for cell in work.cells for name in (cell.id, f"{cell.id}-title"))}
+    ids: dict[int, str] = {}
+    for index in [*with_fields, *(of_text if with_fields and runtime else ())]:
+        ids[index] = next(name for name in _numbered(titles[index]) if name not in taken)
+        taken.add(ids[index])
+    return {index: (ids.get(index, ""), form) for index, form in forms.items()}
+
+
+def _shown_as_form(cell: NotebookNode, form: Form) -> bool:
+    folded = cell.metadata.get("jupyter", {}).get("source_hidden", False)
+    return bool(form.title or form.items or (folded and cell.source.strip() and not foreign(cell.source)))
 
 
 def make_form_cells(work: NotebookNode, forms: Forms, ledger: Ledger) -> None:
@@ -161,20 +173,21 @@ def make_form_cells(work: NotebookNode, forms: Forms, ledger: Ledger) -> None:
         ledger.not_understood += [Remark(cell=at, line=each.line, text=each.text) for each in form.problems]
         for name in form.switched_off:
             ledger.changed("note", at, f"field {name} is commented out and stays so")
-        if not form.fields:
+        if not form_id:
             continue
         cell.source = f"{MAGIC} {form_id}\n{cell.source}"
         cell.id = form_id
         cell.metadata[KEY]["form"] = form_id
-        _hide(cell, form.display == "form")
-        ledger.changed("form", at, f"form '{form_id}' with {', '.join(field.name for field in form.fields)}")
+        _hide(cell, form.display == "form" if form.fields or form.title or form.items else True)
+        names = ", ".join(field.name for field in form.fields)
+        ledger.changed("form", at, f"form '{form_id}' with {names or 'a Run button'}")
 
 
 def promote_titles(work: NotebookNode, forms: Forms, ledger: Ledger) -> None:
-    """Shows the title and text of code without fields, which would otherwise be a nameless bar."""
+    """Shows the title and text of code that is no form, which would otherwise be a nameless bar."""
     for index in sorted(forms, reverse=True):
-        _, form = forms[index]
-        if form.fields or not (form.title or form.items):
+        form_id, form = forms[index]
+        if form_id or not (form.title or form.items):
             continue
         cell = work.cells[index]
         title = form.title if form.title.startswith("#") else f"**{form.title}**"

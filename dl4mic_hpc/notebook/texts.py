@@ -14,8 +14,8 @@ from dl4mic_hpc.notebook.reading import KEY
 FORMS = "dl4mic_forms"
 
 _HOW_TO = """\
-**Start here:** choose *Run → Run All Cells* in the menu. Every cell that has a form then shows it; nothing of it is \
-computed until you press its **Run** button. Go through the forms from top to bottom.
+**Start here:** choose *Run → Run All Cells* in the menu. Every step then shows its form and a **Run** button; nothing \
+of it is computed until you press that. Go through the steps from top to bottom.
 
 * Your data is under `/home/data`. Write results to `/home/results`: they are brought back to your computer.
 * Where the text says Google Drive, read `/home/data` and `/home/results`. There is nothing to install, to connect \
@@ -26,9 +26,9 @@ or to upload, and the GPU comes with the session.
 * Closing the browser stops nothing: `dl4mic-hpc attach` opens the session again."""
 _VIDEOS = "The authors' videos show the notebook on Google Colab; the sections are the same:"
 _STRUCTURE = """\
-**Text cells**, like this one, explain. **Code cells** do the work. Where a code cell has values to choose, it shows \
-them as a form with a **Run** button; its code is folded away, not gone: click the bar with the three dots above a \
-form to see and edit it. A code cell without a form is run with Shift and Enter."""
+**Text cells**, like this one, explain. **Code cells** do the work, each with a **Run** button below the values that \
+there are to choose; its code is folded away, not gone: click the bar with the three dots above it to see and edit it. \
+A code cell without a button is run with Shift and Enter."""
 _CONTENTS = """\
 Both are in the bar on the left. The **table of contents** jumps to a section. The **file browser** shows the \
 session's folder, with your data in `data` and your results in `results`; a double click opens a file. What you \

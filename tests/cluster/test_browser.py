@@ -60,8 +60,8 @@ def test_the_browser_opens_at_the_notebook_and_never_sees_the_token(
         wait.until(see.text_to_be_present_in_element((By.TAG_NAME, "body"), "Pixel segmentation"))
         assert urlsplit(browser.current_url).path == "/lab/tree/Pixel_segmentation.ipynb"
         assert token not in browser.current_url
-        run_all_cells(browser, forms=4)
-        for form in range(4):
+        run_all_cells(browser, forms=6)
+        for form in range(6):
             assert press_run(browser, form).startswith("done")
         # The door opens once: what the page leads to is worth nothing to the next one.
         browser.get(address)

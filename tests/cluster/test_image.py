@@ -71,8 +71,8 @@ def test_the_build_environment_is_used_and_leaves_no_trace(
         build={"cpus": 2, "mem": "4G", "environment": {**environment, "proxies": {"no_proxy": CANARY}}},
     )
     # The image holds no JupyterLab: it is built, then the session ends with that as its reason.
-    done = laptop.cli("launch", "-c", str(recipe(USES_THE_SITE)), "--no-browser", code=6)
-    assert "JupyterLab ended with an error" in done.err, done.err
+    done = laptop.cli("launch", "-c", str(recipe(USES_THE_SITE)), "--no-browser", code=7)
+    assert "the image has no JupyterLab" in done.err, done.err
 
     image = cluster.inside("login", "sh", "-c", "ls /scratch/ada/tiny/images/*.sif").strip()
     try:

@@ -14,8 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,9 @@ def _record(pairs: Sequence[Pair]) -> None:
 
 
 def _all(pairs: Sequence[Pair], expected: dict[str, Any] | None) -> list[Result]:
-    with ThreadPoolExecutor(max(2, (os.cpu_count() or 2) // 2)) as workers:
-        return list(workers.map(lambda pair: _check(pair, expected), pairs))
+    # Processes: Python 3.11 does not parse in two threads at a time (SystemError, "AST constructor recursion depth").
+    with ProcessPoolExecutor(max(2, (os.cpu_count() or 2) // 2)) as workers:
+        return list(workers.map(partial(_check, expected=expected), pairs))
 
 
 def _check(pair: Pair, expected: dict[str, Any] | None) -> Result:

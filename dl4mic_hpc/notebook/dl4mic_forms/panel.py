@@ -70,13 +70,15 @@ class Panel:
             for field in form.fields
         }
         self._status = widgets.HTML()
-        self._buttons = [
-            self._button("Run", "play", "Run this cell with the values above", self.press_run, "primary"),
-            self._button(
-                "Load previous", "history", "Put in the values of the last run", self._press_previous
-            ),
-            self._button("Reset", "undo", "Put in the values that the notebook came with", self._press_reset),
-        ]
+        self._buttons = [self._button("Run", "play", "Run this cell", self.press_run, "primary")]
+        if form.fields:
+            back = "Put in the values that the notebook came with"
+            self._buttons += [
+                self._button(
+                    "Load previous", "history", "Put in the values of the last run", self._press_previous
+                ),
+                self._button("Reset", "undo", back, self._press_reset),
+            ]
         if self._places():
             tip = "Look again which folders there are and how many files they hold"
             self._buttons.append(

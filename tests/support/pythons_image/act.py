@@ -61,7 +61,9 @@ def at_the_screen(form, filled, names):
     manager.start_kernel(cwd=str(HOME), stdout=sys.stderr)  # standard output is for the answers
     try:
         desk = Desk(manager, ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"])
-        drawn = [outcome.text for outcome in desk.run_all()]
+        drawn = desk.run_all()
+        if drawn[-1].status != "ok":
+            sys.exit(drawn[-1].text)
         for name, value in filled.items():
             widget = desk.widget(form, name)
             chosen = widget["_model_name"] == "DropdownModel"
@@ -70,7 +72,7 @@ def at_the_screen(form, filled, names):
             desk.fill(form, name, key="index" if chosen else "value", value=value)
         pressed = desk.press(form)
         answer = {
-            "drawn": drawn,
+            "drawn": "".join(outcome.text for outcome in drawn),
             "printed": pressed.text,
             "errors": pressed.errors,
             "status": desk.status(form),

@@ -84,7 +84,7 @@ def test_the_fields_of_the_demo() -> None:
 def test_what_was_done_to_the_demo() -> None:
     done = [(change.kind, change.cell) for change in converted().changes]
     assert done == [
-        ("section", 5), ("title", 8), ("title", 10), ("section", 11), ("form", 14), ("form", 16), ("form", 18), ("form", 20),
+        ("section", 5), ("form", 8), ("form", 10), ("section", 11), ("form", 14), ("form", 16), ("form", 18), ("form", 20),
     ]  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def test_every_cell_says_where_it_comes_from() -> None:
         if "made" not in cell["metadata"]["dl4mic_hpc"]
     ]
     assert own == [
-        {"source_cell": 0}, {"source_cell": 1, "section": ""}, {"source_cell": 2}, {"source_cell": 5},
+        {"source_cell": 0}, {"source_cell": 1, "section": "", "form": "t"}, {"source_cell": 2}, {"source_cell": 5},
         {"source_cell": 6, "section": "2", "form": "c"},
     ]  # fmt: skip
 
@@ -188,9 +188,24 @@ def test_every_cell_says_where_it_comes_from() -> None:
 # ---- Cells -------------------------------------------------------------------------------------------------------------
 
 
-def test_code_without_fields_shows_its_title() -> None:
+def test_where_there_is_a_form_all_that_colab_shows_as_one_waits_for_its_button() -> None:
+    """Run All draws every step and computes none: most need what a form above them sets."""
+    load = "#@title Load\n#@markdown all *of* it\npass"
+    result = small("# 1. Begin", load, "#@title Load\n" + FIELD, "folded = 1", "%%bash\n#@title B\nls", "")
+    sources = [cell["source"] for cell in cells_of(result) if cell["cell_type"] == "code"][1:]
+    assert sources == [
+        f"%%dl4mic_form load-2\n{load}",
+        f"%%dl4mic_form load\n#@title Load\n{FIELD}",
+        "%%dl4mic_form begin\nfolded = 1",
+        "%%bash\n#@title B\nls",
+        "",
+    ]
+    assert list(result.fields) == ["load"]
+
+
+def test_without_any_form_code_shows_its_title() -> None:
     result = small(
-        "#@title Load\n#@markdown all *of* it\npass", '#@title ## Both {display-mode:"both"}\npass', FIELD
+        "#@title Load\n#@markdown all *of* it\npass", '#@title ## Both {display-mode:"both"}\npass'
     )
     shown = [cell["source"] for cell in cells_of(result) if cell["cell_type"] == "markdown"]
     assert shown[0].startswith("**Start here")
@@ -377,8 +392,4 @@ def test_the_runtime_files_are_the_whole_folder() -> None:
 
 
 def test_a_magic_of_the_whole_cell_comes_first_where_jupyterlab_looks_for_it() -> None:
-    sources = [
-        cell["source"] for cell in cells_of(small("#@title A\n%%capture\nprint(1)", "#@title B\n" + FIELD))
-    ]
-    assert "%%capture\n#@title A\nprint(1)" in sources
-    assert sources[-1].endswith("#@title B\n" + FIELD)
+    assert cells_of(small("#@title A\n%%capture\nprint(1)"))[-1]["source"] == "%%capture\n#@title A\nprint(1)"

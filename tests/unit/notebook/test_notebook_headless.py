@@ -177,7 +177,8 @@ def test_the_runner_runs_everything_and_keeps_the_executed_notebook(home: Path) 
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.startswith("----")] == [
-        "---- cell 3", "---- cell 5 (section 1)", "---- cell 7 (section 2, form train)", "---- cell 9 (section 3, form use)",
+        "---- cell 3", "---- cell 5 (section 1, form load)", "---- cell 7 (section 2, form train)",
+        "---- cell 9 (section 3, form use)",
     ]  # fmt: skip
     assert lines.count("by a program") == 1
     assert "trained 5" in lines
