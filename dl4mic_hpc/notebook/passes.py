@@ -178,6 +178,9 @@ def make_form_cells(work: NotebookNode, forms: Forms, ledger: Ledger) -> None:
         cell.source = f"{MAGIC} {form_id}\n{cell.source}"
         cell.id = form_id
         cell.metadata[KEY]["form"] = form_id
+        cell.metadata.pop(
+            "scrolled", None
+        )  # JupyterLab would show the form, and what it prints, in a small window
         _hide(cell, form.display == "form" if form.fields or form.title or form.items else True)
         names = ", ".join(field.name for field in form.fields)
         ledger.changed("form", at, f"form '{form_id}' with {names or 'a Run button'}")

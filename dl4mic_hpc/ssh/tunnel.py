@@ -137,7 +137,9 @@ class _Pair:
             with contextlib.suppress(OSError):
                 self._local.shutdown(socket.SHUT_RDWR)
             if self._channel:
-                self._channel.close()
+                # The connection may be gone, which must not keep the other sockets from being closed.
+                with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+                    self._channel.close()
 
     def _run(self) -> None:
         try:

@@ -102,7 +102,9 @@ def _widget(field: Field, label_width: int, place: bool) -> Any:
         "layout": widgets.Layout(width="100%" if wide else _width(field, label_width), max_width="100%"),
     }
     unknown = field.value is None  # only the code knows: the field is empty until it is touched
-    text = dict(common, value=str("" if unknown else field.value), placeholder=_placeholder(field, place))
+    # A browser holds changes back while one is on its way, and a click on Run would overtake them: one at the end.
+    text = dict(common, value=str("" if unknown else field.value), continuous_update=False)
+    text["placeholder"] = _placeholder(field, place)
     if field.kind == "date":
         value = None if unknown else date.fromisoformat(str(field.value))
         return widgets.DatePicker(**common, value=value)
@@ -116,7 +118,7 @@ def _widget(field: Field, label_width: int, place: bool) -> Any:
     if field.kind == "number" and not unknown:
         return widgets.FloatText(**common, value=field.value)
     if place or field.allow_input:
-        return widgets.Combobox(**text, options=field.options, continuous_update=not place)
+        return widgets.Combobox(**text, options=field.options)
     if field.options or field.kind == "boolean":
         return _dropdown(field, common)
     if "\n" in text["value"]:

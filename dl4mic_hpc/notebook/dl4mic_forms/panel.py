@@ -139,6 +139,11 @@ class Panel:
             for button in self._buttons:
                 button.disabled = False
 
+    def hold(self, held: bool) -> None:
+        """Turns Run off while another form runs: what is typed meanwhile reaches the kernel only after that."""
+        if not self.busy:
+            self._buttons[0].disabled = held
+
     def _places(self) -> list[Control]:
         return [control for control in self._controls.values() if control.place]
 

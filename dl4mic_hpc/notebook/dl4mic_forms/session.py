@@ -123,7 +123,14 @@ class _Drawing:
             self._asked[form_id] = values
             again = "; to run it all the same, press Run again" if sure else ""
             raise ValueError("nothing was run: fill in {}{}".format(", ".join(empty), again))
-        _on_main_thread(self._shell, lambda: self._run(form_id, cell, values))
+        others = list(self._panels.values())
+        for other in others:
+            other.hold(True)
+        try:
+            _on_main_thread(self._shell, lambda: self._run(form_id, cell, values))
+        finally:
+            for other in others:
+                other.hold(False)
         self._has_run.add(form_id)
 
     def _run(self, form_id: str, cell: str, values: dict[str, Any]) -> None:

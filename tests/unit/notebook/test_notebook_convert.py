@@ -188,6 +188,13 @@ def test_every_cell_says_where_it_comes_from() -> None:
 # ---- Cells -------------------------------------------------------------------------------------------------------------
 
 
+def test_a_form_is_not_shown_in_a_small_window() -> None:
+    original = json.loads(colab_notebook(FIELD))
+    original["cells"][0]["metadata"].update(scrolled=True, mine=1)
+    cell = cells_of(notebook.convert(json.dumps(original).encode(), name="x"))[-1]
+    assert "scrolled" not in cell["metadata"] and cell["metadata"]["mine"] == 1
+
+
 def test_where_there_is_a_form_all_that_colab_shows_as_one_waits_for_its_button() -> None:
     """Run All draws every step and computes none: most need what a form above them sets."""
     load = "#@title Load\n#@markdown all *of* it\npass"

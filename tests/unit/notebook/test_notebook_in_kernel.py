@@ -188,3 +188,21 @@ def test_a_browser_is_spared_ten_thousands_of_lines(tmp_path: Path) -> None:
         assert re.fullmatch(r"… 1\d,\d{3} more lines are in results/logs/" + log.name, shown[-1])
         assert "line 19999\n" in log.read_text(encoding="utf-8")
         assert desk.status("many").startswith("done in ")
+
+
+def test_nothing_that_is_typed_is_overtaken_by_a_click_on_run(tmp_path: Path) -> None:
+    """A browser holds changes of a field back while an earlier one is on its way, or the kernel is busy; not clicks."""
+    held = (
+        '#@title One\nx = "a" #@param {type:"string"}\nimport gc, ipywidgets\n'
+        "def off():\n"
+        "    runs = [b for b in gc.get_objects() if isinstance(b, ipywidgets.Button) and b.description == 'Run']\n"
+        "    return [b.disabled for b in runs]\nduring = off()"
+    )
+    with open_notebook(
+        tmp_path, colab_notebook(held, '#@title Two\ny = 1 #@param ["a"] {allow-input: true}')
+    ) as desk:
+        desk.run_all()
+        assert desk.press("one").errors == []
+        assert desk.value("during, off()") == ([True, True], [False, False])
+        for form, name in (("one", "x"), ("two", "y")):
+            assert desk.widget(form, name)["continuous_update"] is False
