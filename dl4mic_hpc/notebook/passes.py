@@ -39,7 +39,8 @@ def prepare(work: NotebookNode) -> None:
             cell.metadata[KEY]["section"] = numbers[index]
             cell.outputs, cell.execution_count = [], None
             cell.source = magic_first(cell.source)
-            _hide(cell, hidden)
+            if hidden:
+                _hide(cell, True)
 
 
 def choose_sections(work: NotebookNode, numbers: Sequence[str]) -> tuple[list[Cut], list[str]]:
@@ -181,7 +182,9 @@ def make_form_cells(work: NotebookNode, forms: Forms, ledger: Ledger) -> None:
         cell.metadata.pop(
             "scrolled", None
         )  # JupyterLab would show the form, and what it prints, in a small window
-        _hide(cell, form.display == "form" if form.fields or form.title or form.items else True)
+        _hide(
+            cell, form.display == "form" and not form.problems
+        )  # what is no field has to be seen, to be edited
         names = ", ".join(field.name for field in form.fields)
         ledger.changed("form", at, f"form '{form_id}' with {names or 'a Run button'}")
 
@@ -255,9 +258,14 @@ def _under_the_title(work: NotebookNode) -> int:
 
 
 def _hide(cell: NotebookNode, hidden: bool) -> None:
-    if hidden:
-        jupyter = cell.metadata.get("jupyter")
-        cell.metadata["jupyter"] = {**(jupyter if isinstance(jupyter, dict) else {}), "source_hidden": True}
+    jupyter = cell.metadata.pop("jupyter", None)
+    kept = {
+        key: value
+        for key, value in (jupyter if isinstance(jupyter, dict) else {}).items()
+        if key != "source_hidden"
+    }
+    if hidden or kept:
+        cell.metadata["jupyter"] = {**kept, **({"source_hidden": True} if hidden else {})}
 
 
 def _slug(text: str) -> str:

@@ -188,6 +188,20 @@ def test_every_cell_says_where_it_comes_from() -> None:
 # ---- Cells -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("source", "hidden"),
+    [
+        (FIELD, True),
+        (FIELD + "\ny = 1 #@param [1, 2", False),
+        ("#@title T\npass #@param {}", False),
+        ('#@title T {display-mode: "both"}\n' + FIELD, False),
+    ],
+)
+def test_code_is_folded_away_unless_something_in_it_is_not_understood(source: str, hidden: bool) -> None:
+    cell = cells_of(notebook.convert(colab_notebook(FIELD.replace("x", "z"), source), name="x"))[-1]
+    assert cell["metadata"].get("jupyter", {}).get("source_hidden", False) is hidden
+
+
 def test_a_form_is_not_shown_in_a_small_window() -> None:
     original = json.loads(colab_notebook(FIELD))
     original["cells"][0]["metadata"].update(scrolled=True, mine=1)
