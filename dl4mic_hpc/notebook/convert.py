@@ -20,6 +20,7 @@ from dl4mic_hpc import __version__
 from dl4mic_hpc.errors import NotebookError
 from dl4mic_hpc.notebook import findings, passes, reading, references, texts
 from dl4mic_hpc.notebook.dl4mic_forms.forms import Form, parse
+from dl4mic_hpc.notebook.dl4mic_forms.parameters import KEY, MAGIC
 from dl4mic_hpc.notebook.report import Change, FormField, Ledger, Remark, Report, Use
 
 OLDEST_PYTHON = (3, 7)
@@ -124,10 +125,10 @@ def _as_it_is(work: NotebookNode, name: str, version: str) -> Report:
         ledger.warnings.append(Remark(cell=1, line=1, text=text))
     for number, cell in enumerate(work.cells, 1):
         first, _, source = cell.source.partition("\n")
-        if cell.cell_type == "code" and first.startswith(f"{passes.MAGIC} "):
+        if cell.cell_type == "code" and first.startswith(f"{MAGIC} "):
             form = parse(source)
             if form.fields:
-                fields[first.removeprefix(passes.MAGIC).strip()] = _fields(form, number, above=1)
+                fields[first.removeprefix(MAGIC).strip()] = _fields(form, number, above=1)
             ledger.not_understood += [
                 Remark(cell=number, line=each.line + 1, text=each.text) for each in form.problems
             ]
@@ -138,7 +139,7 @@ def _needs(work: NotebookNode) -> dict[str, Any]:
     """What the code expects of Colab, by the names that a report has for it."""
     found: dict[str, list[Any]] = {"network": [], "content_uses": [], "colab_uses": [], "colab_texts": []}
     for number, cell in enumerate(work.cells, 1):
-        own = cell.metadata.get(reading.KEY)
+        own = cell.metadata.get(KEY)
         own = own if isinstance(own, dict) else {}
         if "made" in own:
             continue

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dl4mic_hpc.notebook.dl4mic_forms.parameters import MAGIC
+
 _SHELL = re.compile(r"\s*(?:[\w.,\s]+=\s*)?[!%]")
 _MARK = re.compile(r"[#\"'()\[\]{}\\]")
 _IN_STRING = {quote: re.compile(rf"\\|{quote}") for quote in ("'", '"', "'''", '"""')}
@@ -66,7 +68,7 @@ def _statements(source: str) -> Iterator[Statement]:
     lines = source.split("\n")
     magic = cell_magic(source)
     kind = "shell" if shell_cell(source) else "other"
-    foreign = magic and not (magic in _PYTHON_CELLS or magic == "dl4mic_form")
+    foreign = magic and not (magic in _PYTHON_CELLS or magic == MAGIC[2:])
     number = 0
     while number < len(lines):
         if not lines[number].strip():

@@ -11,11 +11,9 @@ from nbformat import NotebookNode, v4
 
 from dl4mic_hpc.notebook import findings, installs, references, sections, texts
 from dl4mic_hpc.notebook.dl4mic_forms.forms import Field, Form, foreign, parse
+from dl4mic_hpc.notebook.dl4mic_forms.parameters import KEY, MAGIC
 from dl4mic_hpc.notebook.dl4mic_forms.scan import magic_first
-from dl4mic_hpc.notebook.reading import KEY
 from dl4mic_hpc.notebook.report import Ledger, Reference, Remark, RemovedSection, Requirement
-
-MAGIC = "%%dl4mic_form"
 
 _COLAB_METADATA = {"id", "colab", "colab_type", "outputId", "cellView", "accelerator", "gpuClass"}
 

@@ -13,8 +13,7 @@ import nbformat
 from nbformat import NotebookNode, v4
 
 from dl4mic_hpc.errors import NotebookError
-
-KEY = "dl4mic_hpc"
+from dl4mic_hpc.notebook.dl4mic_forms.parameters import KEY
 
 _HINT = "give a Jupyter notebook (.ipynb) of format 4 with Python cells"
 _OLD = "open it in JupyterLab and save it there, or run `jupyter nbconvert --to notebook FILE`: both write format 4"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from nbformat import NotebookNode, v4
 
 from dl4mic_hpc.notebook import sections
-from dl4mic_hpc.notebook.reading import KEY
+from dl4mic_hpc.notebook.dl4mic_forms.parameters import KEY
 
 FORMS = "dl4mic_forms"
 
