@@ -12,7 +12,7 @@ import yaml
 
 from dl4mic_hpc import yamlfile
 from dl4mic_hpc.catalog.combinations import Told, of_the_image
-from dl4mic_hpc.catalog.configuration import Configuration, read_text
+from dl4mic_hpc.catalog.configuration import Configuration, Facts, read_text
 from dl4mic_hpc.catalog.requirements import of_the_requirements
 from dl4mic_hpc.catalog.spec import RECIPE
 
@@ -61,26 +61,38 @@ class Read:
 def read(path: Path) -> Read:
     """With a Dockerfile beside it, which may make of the versions what it likes, they are not compared."""
     where, own_recipe = str(path), (path.absolute().parent / RECIPE).is_file()
+    mistakes: list[Finding] = []
+    found: Configuration | None = None
+    text = ""
     try:
         text = read_text(path)
         found = yamlfile.parse(text, Configuration, where=where, verbatim=True)
     except yamlfile.YamlError as error:
-        findings = tuple(
-            Finding(mistake=True, line=line, key="", text=sentence) for line, sentence in error.mistakes
-        )
-        return Read(configuration=None, findings=findings, lines={})
-    scalars = _scalars(yamlfile.compose(text, where=where, verbatim=True))
+        mistakes = [Finding(mistake=True, line=line, key="", text=told) for line, told in error.mistakes]
+    try:
+        scalars = _scalars(yamlfile.compose(text, where=where, verbatim=True))
+    except yamlfile.YamlError:  # it is no YAML, and nothing else can be said of it
+        scalars = {}
     lines = {key: node.start_mark.line + 1 for key, node in scalars.items()}
+    # Versions are compared also where something else in the file is wrong: whoever mends it wants to know all.
+    written = {key: node.value for key, node in scalars.items() if key in Facts.model_fields}
+    facts = found.facts if found else Facts.model_construct(None, **written)
+    told = [
+        *_numbers(scalars),
+        *(_versions(found) if found else ()),
+        *(of_the_image(facts) if scalars and not own_recipe else ()),
+    ]
     empty = Read(configuration=found, findings=(), lines=lines)
-    told = [*_numbers(scalars), *_versions(found), *([] if own_recipe else of_the_image(found.facts))]
-    return Read(configuration=found, findings=empty.about(told), lines=lines)
+    return Read(configuration=found, findings=(*mistakes, *empty.about(told)), lines=lines)
 
 
 def _scalars(node: yaml.Node) -> dict[str, yaml.ScalarNode]:
     """The single values of config.dl4miceverywhere, by key."""
     for part in _PLACE:
-        node = next(value for key, value in node.value if key.value == part)
-    return {key.value: value for key, value in node.value if isinstance(value, yaml.ScalarNode)}
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        node = next((value for key, value in pairs if key.value == part), yaml.ScalarNode("", ""))
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return {key.value: value for key, value in pairs if isinstance(value, yaml.ScalarNode)}
 
 
 def _numbers(scalars: dict[str, yaml.ScalarNode]) -> Iterator[Told]:

@@ -162,7 +162,7 @@ def test_a_long_requirement(tmp_path: Path) -> None:
 def test_a_broken_file_is_told_with_its_lines(tmp_path: Path) -> None:
     found = read(tmp_path, ("cuda_version", "cuda_verison"), ("https://a.org/N", "../N"))
     assert found.configuration is None
-    assert [(one.mistake, one.line) for one in found.findings] == [(True, 3), (True, 9)]
+    assert [(one.mistake, one.line) for one in found.findings] == [(True, 3), (True, 9), (False, 10)]
     assert "perhaps you meant 'cuda_version'" in found.findings[1].text
 
 
@@ -180,3 +180,13 @@ def test_cudnn_of_another_generation_is_enough_for_no_gpu(tmp_path: Path) -> Non
     image = read(tmp_path, ("11.8.0", "12.2.2"), ("8.6.0.163", "8.9.6.50"))
     (finding,) = image.with_requirements("tensorflow==2.19.0")
     assert "the image has 12.2 and 8.9: it finds no GPU" in finding.text
+
+
+def test_versions_are_compared_where_something_else_is_wrong_too(tmp_path: Path) -> None:
+    text = (
+        "config:\n  dl4miceverywhere:\n    notebook_url: a.ipynb\n    requirements_url: [r]\n    python_version: '3.9'\n"
+        "    ubuntu_version: '22.04'\n    cuda_version: 9.9.9\n    cudnn_version: 8.6.0.163\n    sections_to_remov: '1.'\n"
+    )
+    (tmp_path / "configuration.yaml").write_text(text)
+    found = check.read(tmp_path / "configuration.yaml").findings
+    assert {each.line for each in found if each.mistake} == {4, 7, 8, 9}
