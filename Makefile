@@ -22,7 +22,7 @@ VENV_PACKAGES = ca-certificates $(if $(PYTHON),$(shell \
 # netavark, podman's network, drives iptables on Debian 12 and nftables from 13 on.
 DEMO_PACKAGES = podman:podman runc:runc netavark iptables:iptables nft:nftables debootstrap:debootstrap gpgv:gpgv \
 	debian-archive-keyring
-UNIT_PACKAGES = ssh:openssh-client sshd:openssh-server tcsh:tcsh fish:fish zsh:zsh
+UNIT_PACKAGES = curl:curl ssh:openssh-client sshd:openssh-server tcsh:tcsh fish:fish zsh:zsh cc:gcc libc6-dev
 TEST_PACKAGES = $(DEMO_PACKAGES) $(UNIT_PACKAGES) ip:iproute2 unshare:util-linux "chromium|google-chrome:chromium|chromium-browser" \
 	"chromedriver:chromium-driver|chromium-chromedriver"
 
@@ -148,6 +148,11 @@ upstream: system-demo venv ## the catalogue on real material: UPSTREAM=DIR holds
 		$(if $(UNSEEN),--unseen '$(abspath $(UNSEEN))') || status=1; \
 	../$(BIN)/python -m upstream.training '$(abspath $(UPSTREAM))' ../docs/reference/upstream-training.md || status=1; \
 	exit $$status
+
+.PHONY: gpu-proof
+gpu-proof: venv ## the proof of the GPUs on a real one: GPU_PYTHON=PYTHON names a Python that has TensorFlow or PyTorch
+	@[ -n '$(GPU_PYTHON)' ] || { echo 'error: which Python has TensorFlow or PyTorch? make gpu-proof GPU_PYTHON=/path/to/python' >&2; exit 1; }
+	@cd tests && ../$(BIN)/python -m gpu_proof '$(GPU_PYTHON)' ../docs/reference/gpu-proof.md unit/notebook/nvidia_smi
 
 .PHONY: clean
 clean: ## ends the tests' cluster, removes .venv, caches and build outputs; your own sandbox stays

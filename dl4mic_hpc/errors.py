@@ -11,6 +11,7 @@
      │   └─ SessionGoneError 5  a session whose folder was removed from the cluster
      ├─ JobError            6   refused by sbatch, unknown partition, too many GPUs, FAILED, TIMEOUT, OUT_OF_MEMORY
      ├─ ImageError          7   no Apptainer, pull or build failed
+     │   └─ RegistryError   7   an image that a registry does not have, does not give out, or says nothing of
      ├─ NotebookError       8   a notebook, a configuration or a recipe that cannot be converted
      │   └─ RecipeError     8   a Dockerfile's line that cannot be converted
      ├─ TransferError       9   data up, results down
@@ -24,6 +25,7 @@ only `cli.main` catches them and exits.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 
 class Dl4micError(Exception):
@@ -71,6 +73,20 @@ class JobError(Dl4micError):
 
 class ImageError(Dl4micError):
     exit_code = 7
+
+
+class RegistryError(ImageError):
+    """What a registry answered, for callers that can go another way.
+
+    absent: it has no such image (or, which looks the same to a stranger, keeps it for others). refused: it gives the
+    image to others only, or knows no such password. busy: it takes no more requests for now. silent: no answer.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str, reason: Literal["absent", "refused", "busy", "silent"]
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class NotebookError(Dl4micError):

@@ -75,13 +75,26 @@ class BuildEnvironment(_File):
 
 
 class Build(_File):
-    """The job that builds an image."""
+    """The job that pulls or builds an image.
+
+    `tmp_dir`: a folder on the compute nodes' own disks to unpack in; looked for if left out. `internet`: from where
+    registries can be reached ("auto": what a look at the cluster found). `on_login_node`: the site allows such work
+    on its login node, which is asked for only where compute nodes have no internet.
+    """
 
     partition: Lines = ()
     cpus: int = Field(4, ge=1)
     mem: str = "32G"
     time: str = "02:00:00"
+    tmp_dir: PurePosixPath | None = None
+    internet: Literal["auto", "nodes", "login", "laptop"] = "auto"
+    on_login_node: bool = False
     environment: BuildEnvironment = Field(default_factory=BuildEnvironment)
+
+    @field_validator("tmp_dir")
+    @classmethod
+    def _absolute(cls, value: PurePosixPath | None) -> PurePosixPath | None:
+        return None if value is None else _check_absolute(value, example="/local/scratch")
 
     @field_validator("mem")
     @classmethod
@@ -99,7 +112,8 @@ class ClusterProfile(_File):
 
     `time` as sbatch takes it; `mem` with Slurm's suffixes (K, M, G, T; M if none). `gpus` is the default
     request, or "simulated" in the sandbox's own profile alone. `gres_style`: how GPUs are asked for:
-    "gres" (--gres=gpu:TYPE:N), "gpus" (--gpus=TYPE:N) or "gpus-per-node".
+    "gres" (--gres=gpu:TYPE:N), "gpus" (--gpus=TYPE:N) or "gpus-per-node". `image_folders`: folders with images that
+    others keep (a group's), never written to; `trusted_owners`: the users whose images are used from there.
     """
 
     name: str = Field(exclude=True)
@@ -128,6 +142,11 @@ class ClusterProfile(_File):
     pre_script: str = ""
     apptainer: Line = "apptainer"
     build: Build = Field(default_factory=Build)
+    image_folders: Annotated[
+        tuple[PurePosixPath, ...],
+        BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    ] = ()
+    trusted_owners: Lines = ()
     registry_mirrors: dict[Line, Line] = Field(default_factory=dict)
     insecure_registries: Lines = ()
 
@@ -143,9 +162,12 @@ class ClusterProfile(_File):
     @field_validator("work_dir")
     @classmethod
     def _absolute(cls, value: PurePosixPath) -> PurePosixPath:
-        if not value.is_absolute():
-            raise ValueError("must be an absolute path on the cluster, such as /scratch/me/dl4mic")
-        return value
+        return _check_absolute(value, example="/scratch/me/dl4mic")
+
+    @field_validator("image_folders")
+    @classmethod
+    def _all_absolute(cls, value: tuple[PurePosixPath, ...]) -> tuple[PurePosixPath, ...]:
+        return tuple(_check_absolute(path, example="/groups/lab/dl4mic/images") for path in value)
 
     @field_validator("mem")
     @classmethod
@@ -204,6 +226,12 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _texts(inner)
+
+
+def _check_absolute(value: PurePosixPath, *, example: str) -> PurePosixPath:
+    if not value.is_absolute():
+        raise ValueError(f"must be an absolute path on the cluster, such as {example}")
+    return value
 
 
 def _check_memory(value: str) -> str:

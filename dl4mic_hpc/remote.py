@@ -83,6 +83,25 @@ class Remote(Protocol):
     def get(self, path: PurePosixPath) -> bytes | None:
         """A small file's bytes, or None where it does not exist."""
 
+    def proxy(self) -> AbstractContextManager[str]:
+        """The address (`socks5h://USER:SECRET@127.0.0.1:PORT`) of a proxy that connects from the login node.
+
+        It lasts as long as the context, and is a secret.
+        """
+
+
+class Teller(Protocol):
+    """Who is told how a command comes along."""
+
+    def say(self, text: str) -> None:
+        """A step that began."""
+
+    def detail(self, text: str) -> None:
+        """News within the step."""
+
+    def note(self, text: str) -> None:
+        """A remark that stays."""
+
 
 _STAGE = """\
 umask 077

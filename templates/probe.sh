@@ -1,8 +1,8 @@
 # What a launch has to know of the cluster, in one round trip. Answers `key<TAB>value` lines.
-# $1 work folder, $2 apptainer, $3 image or '', $4 name of the build job or '', $5 data folder or '';
+# $1 work folder, $2 apptainer, $3 images that would do, one a line, $4 data folder or '';
 # a batch script on standard input is tried with `sbatch --test-only`; further words are modules to load.
-work=$1 apptainer=$2 image=$3 build=$4 data=$5
-shift 5
+work=$1 apptainer=$2 images=$3 data=$4
+shift 4
 answer() { printf '%s\t%s\n' "$1" "$(printf '%s' "$2" | tr '\n\t' '  ')"; }
 
 for module in "$@"; do
@@ -21,6 +21,7 @@ else
         answer slurm_failed "${said:-no answer within 30 seconds}"
     else
         answer limits "$said"
+        [ -z "$script" ] || answer gres "$(sinfo --noheader --format='%R|%G' 2> /dev/null)"
         if [ -n "$script" ]; then
             if said=$(printf '%s\n' "$script" | sbatch --test-only 2>&1 > /dev/null); then
                 answer test ok
@@ -29,7 +30,6 @@ else
                 answer test_said "$said"
             fi
         fi
-        [ -z "$build" ] || [ -s "$image" ] || answer build_job "$(squeue --noheader --me --states=PENDING,RUNNING --name="$build" --format="%i|%Z" 2> /dev/null | head -n 1)"
     fi
 fi
 
@@ -49,6 +49,26 @@ else
 fi
 rm -f "$work/sessions/.probe.$$"
 answer free_kib "$(df -Pk "$work" 2> /dev/null | awk 'NR == 2 { print $4 }')"
-if [ -n "$image" ] && [ -s "$image" ]; then answer image there; fi
+answer user "$(id -un)"
+answer cluster "$(cat "$work/cluster.json" 2> /dev/null)"
+answer weights "$(cd "$work/weights" 2> /dev/null && find . -mindepth 2 -maxdepth 2 -type f -size +0 ! -name '*.part*' 2> /dev/null)"
+# Of the GPUs that were proven before: driver and model.
+answer drivers "$(sed -n 's/.*"gpus": \["\([^"]*\)".*"driver": "\([^"]*\)".*/\2|\1/p' "$work"/gpu/*.json 2> /dev/null | sort -u | tr '\n' '\037')"
+
+# Of every image that is there: itself, its record, and who could put another one in its place.
+number=0
+printf '%s\n' "$images" | while IFS= read -r image; do
+    number=$((number + 1))
+    if [ -z "$image" ] || [ ! -s "$image" ] || ! real=$(readlink -f -- "$image"); then continue; fi
+    set -- "$real"
+    [ ! -e "${real%.sif}.json" ] || set -- "$@" "${real%.sif}.json"
+    folder=$real
+    while [ "$folder" != / ]; do
+        folder=$(dirname -- "$folder")
+        set -- "$@" "$folder"
+    done
+    answer "entries.$number" "$(stat --format='%a|%U|%s|%Y|%n' -- "$@" 2> /dev/null | tr '\n' '\037')"
+    answer "record.$number" "$(cat "${real%.sif}.json" 2> /dev/null)"
+done
 if [ -n "$data" ] && ! { [ -d "$data" ] && [ -r "$data" ]; }; then answer data absent; fi
 exit 0

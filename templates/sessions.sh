@@ -4,7 +4,7 @@ for dir in "$work/sessions/"${2:-*}/; do
     [ -s "$dir/session.json" ] || continue
     printf '\035'
     cat "$dir/session.json"
-    for file in job.id exit.json; do
+    for file in job.id exit.json gpu.json; do
         printf '\036'
         cat "$dir/$file" 2> /dev/null
     done

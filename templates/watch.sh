@@ -17,18 +17,25 @@ while :; do
     connection=$text
     line "$dir/exit.json"
     ended=$text
+    line "$dir/gpu.json"
+    gpu=$text
     built=
     if [ -n "$build" ]; then
         set -- "$build"/*
         line "$build/exit.json"
         built=$text
     fi
+    case $gpu in
+        '') proof=0 ;;
+        *'"proving": true'*) proof=1 ;;
+        *) proof=2 ;;
+    esac
     # The lengths tell the states apart and, unlike the lines, hold no secret: they come back as an argument.
-    now=${#connection}.${#ended}.${#built}
+    now=${#connection}.${#ended}.${#built}.$proof
     [ "$now" = "$seen" ] && [ "$rounds" -gt 0 ] || break
     rounds=$((rounds - 1))
     sleep "$pause"
 done
-printf '%s\036%s\036%s\036%s\036' "$now" "$connection" "$ended" "$built"
+printf '%s\036%s\036%s\036%s\036%s\036' "$now" "$connection" "$ended" "$gpu" "$built"
 [ -z "$build" ] || tail -n 1 "$build/build.log" 2> /dev/null
 exit 0

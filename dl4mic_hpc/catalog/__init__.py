@@ -4,10 +4,13 @@
     addresses      which addresses are files, and where they stand at one revision
     recipes        the recipe of a configuration that has none of its own
     spec           NotebookSpec: one notebook as a value
+    weights        pretrained weights that notebooks fetch while they run
     check          everything that is wrong with a configuration, at once, by means of
     combinations   versions of Ubuntu, Python, CUDA and cuDNN,
-    requirements   what the requirements ask for, and
+    requirements   what the requirements ask for,
+    frameworks     TensorFlow and PyTorch as requirements name them, and
     platforms      the tables of what goes together
+    gpus           which GPUs, releases of CUDA and drivers go together
 
 The catalogue's own configurations are in configs/notebooks/; `launch -c` takes anybody's.
 """
@@ -131,6 +134,7 @@ def _spec(
         corrected=ours.corrected,
         revision=ours.revision,
         moving_url={what: address for what, address in moving.items() if address},
+        weights=tuple(one.value() for one in ours.weights),
         updated=updated,
     )
 

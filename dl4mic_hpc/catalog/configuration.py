@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from dl4mic_hpc import yamlfile
 from dl4mic_hpc.catalog import addresses
+from dl4mic_hpc.catalog.weights import WeightsEntry, listed
 from dl4mic_hpc.errors import NotebookError, UsageError
 
 _SECTION = re.compile(r"[0-9]+(?:\.[0-9]+)*\.?")
@@ -72,7 +73,8 @@ class Ours(BaseModel):
     """The keys of config.dl4mic_hpc: what the catalogue shows, and what is pinned.
 
     `revision` is a commit of the git repository that notebook and requirements lie in; `requirements_revision`
-    another one for the requirements alone. `configuration_url` is where the facts were taken from.
+    another one for the requirements alone. `configuration_url` is where the facts were taken from. `weights`: what the
+    notebook fetches while it runs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -91,6 +93,9 @@ class Ours(BaseModel):
     notebook_sha256: Text = ""
     requirements_sha256: Text = ""
     corrected: dict[str, str] = {}
+    weights: tuple[WeightsEntry, ...] = ()
+
+    _weights = field_validator("weights")(listed)
 
     @field_validator("revision", "requirements_revision")
     @classmethod

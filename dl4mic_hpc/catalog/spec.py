@@ -10,6 +10,7 @@ from importlib.resources import as_file
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from dl4mic_hpc.catalog.weights import Weights
 from dl4mic_hpc.errors import NotebookError
 
 RECIPE = "Dockerfile"
@@ -45,6 +46,7 @@ class NotebookSpec:
     the command line gave others. `moving_url` has the addresses at the head of their branch of "notebook",
     "requirements", "recipe" and "configuration", as far as there are any.
     `state` is "works", "untested" or "broken"; `corrected` says why facts here differ from those upstream.
+    `weights`: pretrained ones that it fetches while it runs.
     `updated`: the pins are the user's own (`notebook update --apply`), not those that ship.
     """
 
@@ -74,6 +76,7 @@ class NotebookSpec:
     corrected: Mapping[str, str]
     revision: str
     moving_url: Mapping[str, str]
+    weights: tuple[Weights, ...] = ()
     updated: bool = False
 
     @property

@@ -94,9 +94,20 @@ def time(text: str | None) -> str | None:
 
 
 def image(text: str) -> str:
-    if text not in ("auto", "build") and not text.startswith("/"):
+    if text not in ("auto", "pull", "build") and not text.startswith("/"):
         raise UsageError(
-            f"--image takes auto, build, or the absolute path of a .sif on the cluster, not '{text}'",
-            hint="leave --image out: the image is then found or built",
+            f"--image takes auto, pull, build, or the absolute path of a .sif on the cluster, not '{text}'",
+            hint="leave --image out: the image is then found, pulled or built",
         )
+    return text
+
+
+def tag(text: str | None, image: str) -> str | None:
+    """`-t`, which names a published image and so goes with no other way to one."""
+    if text is not None and image not in ("auto", "pull"):
+        raise UsageError(
+            f"-t names a published image, and --image {image} asks for another", hint="leave one of them out"
+        )
+    if text is not None and not text.strip():
+        raise UsageError("-t needs a tag", hint="write -t TAG, or the full name of an image")
     return text

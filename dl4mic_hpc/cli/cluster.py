@@ -167,8 +167,15 @@ def trust(
 
 
 @app.command(epilog="Example: dl4mic-hpc cluster check myuni")
-def check(name: Name, as_json: JsonOption = False) -> None:
-    """Check whether a launch would work: SSH, Slurm, Apptainer, work folder, partitions and GPUs."""
+def check(
+    name: Name,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Ask a compute node again, even if its answer is remembered."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check whether a launch would work: SSH, Slurm, Apptainer, work folder, partitions and GPUs, images."""
     from dl4mic_hpc import ssh
     from dl4mic_hpc.sessions.check import check as examine
 
@@ -177,14 +184,16 @@ def check(name: Name, as_json: JsonOption = False) -> None:
         steps.say(f"connecting to {name}")
         with ssh.connect(profile, ask=TerminalAsker()) as connection:
             steps.say(f"looking at {name}")
-            findings = examine(connection, profile)
+            report = examine(connection, profile, steps, fresh=fresh)
     if as_json:
-        console.answer_json({"version": 1, "cluster": name, "checks": [one.as_json() for one in findings]})
+        console.answer_json(report.as_json(profile))
     else:
-        for one in findings:
+        for one in report.findings:
             console.finding(one.verdict, one.what, one.detail)
             if one.hint:
                 console.tell(f"       {one.hint}")
-    wrong = next((one for one in findings if one.error is not None), None)
+        if report.remembered:
+            console.tell(f"What it can do for images was asked on {report.looked}; --fresh asks again.")
+    wrong = next((one for one in report.findings if one.error is not None), None)
     if wrong is not None and wrong.error is not None:
         raise wrong.error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dl4mic_hpc.errors import Dl4micError
 
 if TYPE_CHECKING:
+    from dl4mic_hpc.sessions.gpu import GpuProof
     from dl4mic_hpc.transfer import Summary
 
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
@@ -77,6 +78,14 @@ def heading(text: str) -> None:
 
 def warn(text: str) -> None:
     print(_paint("warning: ", "yellow", error=True) + text, file=sys.stderr, flush=True)
+
+
+def gpu(found: GpuProof) -> None:
+    """A verdict on a session's GPUs: a fall back to the processor is said loudly."""
+    if found.is_bad:
+        warn(found.sentence)
+    else:
+        tell(f"  GPU: {found.sentence}")
 
 
 def error(problem: Dl4micError) -> None:

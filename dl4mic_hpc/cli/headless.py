@@ -11,6 +11,7 @@ from dl4mic_hpc.errors import SshError, TransferError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dl4mic_hpc.sessions.gpu import GpuProof
     from dl4mic_hpc.sessions.session import Session
     from dl4mic_hpc.ssh import Connection
 
@@ -20,9 +21,18 @@ class _Watching:
 
     def __init__(self, steps: console.Steps) -> None:
         self.say, self.detail, self.note = steps.say, steps.detail, steps.note
+        self._steps = steps
+        self._last: GpuProof | None = None
 
     def on_node(self, node: str) -> None:
         """Nothing to be begun early."""
+
+    def on_gpu(self, found: GpuProof) -> None:
+        """Each verdict once, whoever brings it."""
+        if found != self._last:
+            self._last = found
+            self._steps.close()
+            console.gpu(found)
 
 
 def follow(

@@ -20,6 +20,7 @@ Examples:
   dl4mic-hpc launch pixel_segmentation --cluster sandbox
   dl4mic-hpc launch pixel_segmentation --cluster myuni -d ./raw -o ./results -g 1
   dl4mic-hpc launch pixel_segmentation --cluster myuni -d cluster:/scratch/me/raw -g a100:1 --time 4:00:00
+  dl4mic-hpc launch care_2d --cluster myuni -t care_2d_zerocostdl4mic-z1.15.3-d2.1.0-gpu
   dl4mic-hpc launch pixel_segmentation --dry-run
   dl4mic-hpc launch pixel_segmentation --headless --set Trees=100 --sections 1-4
 """
@@ -86,6 +87,15 @@ def launch(
             help="Another requirements.txt for the chosen configuration.",
         ),
     ] = None,
+    tag: Annotated[
+        str | None,
+        typer.Option(
+            "-t",
+            "--tag",
+            metavar="TAG",
+            help="Another published image: a tag of DL4MicEverywhere's, or a full name with / or :.",
+        ),
+    ] = None,
     port: Annotated[
         int | None,
         typer.Option(
@@ -118,7 +128,7 @@ def launch(
         typer.Option(
             "--image",
             metavar="IMAGE",
-            help="auto (cached, else built), build (built again), or a .sif on the cluster.",
+            help="auto (there, else pulled, else built), pull, build, or a .sif on the cluster.",
         ),
     ] = "auto",
     dry_run: Annotated[
@@ -163,6 +173,12 @@ def launch(
             "--sections", metavar="SECTIONS", help="With --headless: run only these, such as 1-3,5,6.1."
         ),
     ] = None,
+    require_gpu: Annotated[
+        bool,
+        typer.Option(
+            "--require-gpu", help="End the session, with the reason, if it would not compute on its GPUs."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON on standard output.")] = False,
 ) -> None:
     """Start a notebook on a GPU of the cluster and open it here, or let it run by itself.
@@ -192,10 +208,13 @@ def launch(
             cluster_data=cluster_data,
             results=output.absolute() if output else None,
             image=choose.image(image),
+            tag=choose.tag(tag, image),
+            own_requirements=requirements is not None,
             local_port=port,
             headless=HeadlessRequest(file=parameters, texts=values or (), sections=sections or "")
             if headless
             else None,
+            require_gpu=require_gpu,
         )
 
     if dry_run:

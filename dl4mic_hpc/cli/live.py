@@ -170,11 +170,11 @@ def _open(
 
 
 def _stay(connection: Connection, here: Attached) -> None:
-    from dl4mic_hpc.sessions import attach
+    from dl4mic_hpc.sessions import attach, herald
 
     session = here.session
     try:
-        how = attach.stay(connection, here, stopped=lambda: False)
+        how = attach.stay(connection, here, stopped=lambda: False, on_gpu=console.gpu)
     except KeyboardInterrupt:
         console.tell(f"\nThe tunnel is closed; session {session.id} goes on.")
         _how_to_go_on(session)
@@ -184,6 +184,9 @@ def _stay(connection: Connection, here: Attached) -> None:
             "the connection to the cluster was lost; the session goes on",
             hint=f"`dl4mic-hpc attach {session.id}` opens it again",
         )
+    problem = herald.want_of_gpu(connection, session)
+    if problem is not None:
+        raise problem
     console.tell(f"Session {session.id} has ended.")
     console.tell(f"  bring its results home  dl4mic-hpc results {session.id}")
 
@@ -239,6 +242,7 @@ def _ready(here: Attached, *, as_json: bool, until_ready: bool, show_token: bool
             "local_port": here.local_port,
             "route": here.route,
             "route_reason": here.reason,
+            "gpu": here.gpu.as_json() if here.gpu else None,
         })  # fmt: skip
         return
     console.answer(console.strong("JupyterLab answers: ") + here.url)
@@ -246,6 +250,8 @@ def _ready(here: Attached, *, as_json: bool, until_ready: bool, show_token: bool
         f"  session {session.id} on {here.endpoint.node} (job {session.job_id}), {session.gpus_in_words}"
     )
     console.tell(f"  route: {here.route}, {here.reason}")
+    if here.gpu is not None:
+        console.gpu(here.gpu)
     if show_token:
         console.answer(f"  token: {here.endpoint.token}")
     if until_ready:

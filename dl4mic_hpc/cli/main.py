@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from dl4mic_hpc import __version__
-from dl4mic_hpc.cli import cluster, console, launch, notebook, recipe, sandbox, session
+from dl4mic_hpc.cli import cluster, console, image, launch, notebook, recipe, sandbox, session
 from dl4mic_hpc.errors import Dl4micError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app = typer.Typer(
 launch.register(app)
 session.register(app)
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(image.app, name="image")
 app.add_typer(notebook.app, name="notebook")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(sandbox.app, name="sandbox")

@@ -71,6 +71,10 @@ def facts(spec: NotebookSpec, converted: Converted | None, missing: str | None) 
         "cite": [{"text": one.text, "address": one.address or None} for one in spec.cite],
         "corrected": dict(spec.corrected),
         "files": {what: _origin(getattr(spec, what)) for what in ("notebook", "requirements", "recipe")},
+        "weights": [
+            {"name": one.name, "url": one.url, "sha256": one.sha256 or None, "library": one.root}
+            for one in spec.weights
+        ],
         "build_args": dict(spec.build_args()),
         "fields": None if converted is None else converted.report.as_json()["fields"],
         "fields_missing": missing,
@@ -106,6 +110,7 @@ def tell_notebook(spec: NotebookSpec, converted: Converted | None, missing: str 
     for what in ("notebook", "requirements", "recipe"):
         _told(what, _place(spec, what))
     _told("image", _image(spec))
+    _told("weights", ", ".join(one.name for one in spec.weights))
     for key, why in spec.corrected.items():
         _told("corrected", f"{key}: {why}")
     if spec.updated:

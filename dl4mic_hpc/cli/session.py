@@ -56,7 +56,7 @@ def ps(
     """List your sessions, also those launched from other computers, and how they fare."""
     from dl4mic_hpc import ssh
     from dl4mic_hpc.errors import Dl4micError
-    from dl4mic_hpc.sessions import listing, store
+    from dl4mic_hpc.sessions import gpu, listing, store
 
     names = [cluster] if cluster else sorted({session.cluster for session in store.every()})
     rows = []
@@ -89,7 +89,7 @@ def ps(
                 row.state,
                 row.node or "-",
                 row.time_left or "-",
-                f"{row.session.gpus} SIMULATED" if row.session.simulated else row.session.gpus,
+                gpu.column(row.session, row.gpu),
                 row.explanation,
             )
             for row in rows

@@ -1,4 +1,4 @@
-"""The Apptainer of this computer, through spython's Client: build a bundle, pull an image, look into one.
+"""The Apptainer of this computer, through spython's Client: build a bundle, pull an image, look into one, run in one.
 
 spython calls a program named `singularity`, reads only one of its two streams while it runs, and ends the process on
 some mistakes. So it is given a program of that name, in a folder of its own, which starts what is installed here,
@@ -17,15 +17,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dl4mic_hpc.errors import ImageError
+
+if TYPE_CHECKING:
+    from dl4mic_hpc.recipe.bundle import Bundle
 
 _PROGRAMS = ("apptainer", "singularity")
 _SHOWN = 15
 # spython reads a build's output and a pull's errors.
 _SHIM = """#!/bin/sh
-case $1 in
+{settings}case $1 in
     build) exec ./build.sh "$2" 2>&1 ;;
     pull) exec {program} "$@" 1>&2 ;;
 esac
@@ -42,16 +45,42 @@ class Inspection:
     definition: str
 
 
-def build(bundle: Path, image: Path, *, said: Callable[[str], None] = lambda line: None) -> None:
+def beside(image: Path, what: str) -> Path:
+    """Where `build_bundle` and `image test` put what belongs to an image: NAME.def, NAME.manifest.json, …"""
+    return image.with_name(image.name.removesuffix(".sif") + what)
+
+
+def build_bundle(
+    bundle: Bundle,
+    image: Path,
+    *,
+    said: Callable[[str], None] = lambda line: None,
+    plain_http: bool = False,
+) -> None:
+    """Builds `image` with its definition and manifest beside it, for `image publish`. Otherwise as `build`."""
+    with tempfile.TemporaryDirectory(prefix="dl4mic-bundle-") as folder:
+        bundle.write(Path(folder, "bundle"))
+        build(Path(folder, "bundle"), image, said=said, plain_http=plain_http)
+    beside(image, ".def").write_text(bundle.definition, encoding="utf-8", errors="surrogateescape")
+    beside(image, ".manifest.json").write_bytes(bundle.manifest)
+
+
+def build(
+    bundle: Path,
+    image: Path,
+    *,
+    said: Callable[[str], None] = lambda line: None,
+    plain_http: bool = False,
+) -> None:
     """Builds `image` from a bundle's folder, as its build.sh does; each line that Apptainer prints goes to `said`.
 
-    The image appears under its name only when it is complete and says of itself what the recipe says. ImageError with
-    the last lines if it fails.
+    The image appears under its name only when it is complete and says of itself what the recipe says. plain_http:
+    registries may speak without TLS. ImageError with the last lines if it fails.
     """
     target = image.absolute()
     part = target.with_name(f".{image.name}.{os.getpid()}.part")
     try:
-        with _client() as client, contextlib.chdir(bundle):
+        with _client(plain_http=plain_http) as client, contextlib.chdir(bundle):
             _, lines = client.build(recipe="image.def", image=str(part), sudo=False, stream=True, quiet=True)
             _follow(lines, said, what=f"{image.name} could not be built")
         _check(inspect(part), bundle)
@@ -97,8 +126,33 @@ def inspect(image: Path) -> Inspection:
     )
 
 
+def execute(
+    image: Path,
+    *words: str,
+    home: Path,
+    said: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Runs a program in the image as a session's job does, with the folder `home` as /home.
+
+    Nothing of this computer is seen by it but that folder; no GPU either. ImageError with the last lines it said if
+    it fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="dl4mic-work-") as work, _client() as client:
+        options = ["--contain", "--cleanenv", "--home", f"{home}:/home", "--workdir", work, "--pwd", "/home"]
+        lines = client.execute(
+            str(image.absolute()), list(words), options=options, stream=True, stream_type="both", quiet=True
+        )
+        _follow(lines, said, what=f"{image.name} cannot be run here")
+
+
+def version() -> str:
+    """What this computer's Apptainer says that it is ("apptainer version 1.4.5")."""
+    with _client() as client:
+        return str(client.version()).strip()
+
+
 @contextlib.contextmanager
-def _client() -> Iterator[Any]:
+def _client(*, plain_http: bool = False) -> Iterator[Any]:
     """spython's Client, with a program `singularity` before all others that starts the one installed here."""
     program = next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
     if program is None or os.name == "nt":
@@ -111,7 +165,8 @@ def _client() -> Iterator[Any]:
     path = os.environ.get("PATH", "")
     with tempfile.TemporaryDirectory(prefix="dl4mic-") as folder:
         shim = Path(folder, "singularity")
-        shim.write_text(_SHIM.format(program=quote(program)), encoding="utf-8")
+        settings = "export APPTAINER_NOHTTPS=true SINGULARITY_NOHTTPS=true\n" if plain_http else ""
+        shim.write_text(_SHIM.format(program=quote(program), settings=settings), encoding="utf-8")
         shim.chmod(0o700)
         os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
         try:

@@ -10,10 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from dl4mic_hpc.remote import Remote
+from dl4mic_hpc.remote import Remote, Teller
 from dl4mic_hpc.sessions import jupyter
+from dl4mic_hpc.sessions.gpu import GpuProof
+from dl4mic_hpc.sessions.herald import LOOK_EVERY, Herald
 from dl4mic_hpc.sessions.session import JupyterEndpoint, Session
-from dl4mic_hpc.sessions.watch import Teller, look
+from dl4mic_hpc.sessions.watch import look
 from dl4mic_hpc.ssh import Connection, Route, Tunnel
 
 RouteKind = Literal["auto", "hop", "step"]
@@ -33,6 +35,7 @@ class EarlyRoute:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="route")
         self._route: Future[Route] | None = None
         self._lock = threading.Lock()
+        self.gpu: GpuProof | None = None
 
     def __enter__(self) -> EarlyRoute:
         return self
@@ -51,6 +54,12 @@ class EarlyRoute:
 
     def note(self, text: str) -> None:
         self._teller.note(text)
+
+    def on_gpu(self, found: GpuProof) -> None:
+        """Bad news is told at once; good news once JupyterLab is there."""
+        self.gpu = found
+        if found.is_bad:
+            self._teller.note(f"warning: {found.sentence}")
 
     def on_node(self, node: str) -> None:
         with self._lock:
@@ -81,7 +90,7 @@ def _close(route: Future[Route]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attached:
-    """An open way into a session. `url` holds no token."""
+    """An open way into a session. `url` holds no token. `gpu`: the verdict on its GPUs so far."""
 
     session: Session
     endpoint: JupyterEndpoint
@@ -90,6 +99,7 @@ class Attached:
     reason: str
     local_port: int
     url: str
+    gpu: GpuProof | None = None
 
 
 @contextlib.contextmanager
@@ -109,22 +119,30 @@ def attached(
             reason=route.reason,
             local_port=tunnel.local_port,
             url=jupyter.url(tunnel.local_port, session.notebook_file),
+            gpu=early.gpu,
         )
 
 
-LOOK_EVERY = 30.0
-"""Seconds that one question to the session's folder lasts while a tunnel is open."""
+def stay(
+    remote: Remote,
+    here: Attached,
+    *,
+    stopped: Callable[[], bool],
+    on_gpu: Callable[[GpuProof], None] = lambda _: None,
+) -> str:
+    """Holds the tunnel open; why it ended: "stopped" by the user, "lost" route, or the session's "end".
 
-
-def stay(remote: Remote, here: Attached, *, stopped: Callable[[], bool]) -> str:
-    """Holds the tunnel open; why it ended: "stopped" by the user, "lost" route, or the session's "end"."""
+    on_gpu: is told the verdicts on its GPUs that come meanwhile, on another thread.
+    """
     ended = threading.Event()
+    herald = Herald(tell=on_gpu, last=here.gpu)
 
     def watch() -> None:
         signature = ""
         while not ended.is_set():
             seen = look(remote, here.session, after=signature, wait=LOOK_EVERY)
             signature = seen.signature
+            herald.hear(seen.gpu)
             if seen.exit is not None:
                 ended.set()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from dl4mic_hpc.errors import Dl4micError
 from dl4mic_hpc.remote import Remote
-from dl4mic_hpc.sessions import jupyter, logs, watch
+from dl4mic_hpc.sessions import herald, jupyter, logs, watch
 from dl4mic_hpc.sessions.session import Session
 from dl4mic_hpc.sessions.watch import Watcher
 
@@ -20,8 +20,9 @@ def follow(remote: Remote, session: Session, watcher: Watcher, write: Callable[[
     JobError or ImageError if it never runs.
     """
     watch.wait_until_running(remote, session, watcher)
-    for chunk in logs.read(remote, session, follow=True, only=logs.RUN_LOG):
-        write(chunk)
+    with herald.heralded(remote, session, watcher.on_gpu):
+        for chunk in logs.read(remote, session, follow=True, only=logs.RUN_LOG):
+            write(chunk)
 
 
 def failure(remote: Remote, session: Session) -> Dl4micError | None:

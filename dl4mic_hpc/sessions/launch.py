@@ -15,41 +15,38 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from dl4mic_hpc import __version__, notebook, resources, transfer
-from dl4mic_hpc.catalog import NotebookSpec, Pinned
-from dl4mic_hpc.errors import Dl4micError, RemoteError, SshError, TransferError, UsageError
-from dl4mic_hpc.images import ensure
-from dl4mic_hpc.images.ensure import ImagePlan
+from dl4mic_hpc.catalog import NotebookSpec
+from dl4mic_hpc.catalog.frameworks import Named
+from dl4mic_hpc.errors import Dl4micError, SshError, TransferError, UsageError
+from dl4mic_hpc.images import weights
+from dl4mic_hpc.images.choice import Wish
 from dl4mic_hpc.notebook import Converted
 from dl4mic_hpc.profile import ClusterProfile
-from dl4mic_hpc.recipe import bundle as recipe_bundle
-from dl4mic_hpc.remote import Remote, stage
-from dl4mic_hpc.sessions import clones, parameters, probe, store
-from dl4mic_hpc.sessions.outside import OnDemand
+from dl4mic_hpc.remote import Remote, Teller, stage
+from dl4mic_hpc.sessions import clones, gpu_request, parameters, probe, provide, store, wishes
 from dl4mic_hpc.sessions.parameters import HeadlessRequest
 from dl4mic_hpc.sessions.probe import ClusterFacts
 from dl4mic_hpc.sessions.session import Session, new_id
-from dl4mic_hpc.sessions.watch import Teller
 from dl4mic_hpc.slurm import answers, reasons
 from dl4mic_hpc.slurm.job import HeadlessJob, JobSpec, Resources, check_bind_path
 from dl4mic_hpc.slurm.render import render_job
 from dl4mic_hpc.sources import files as sources
 
-ROOM_FOR_A_BUILD = 2 * 1024**3
-"""Bytes that must be free in the work folder before a build is submitted; finished images take 0.5 to 12 GB."""
-
-
-Origin = dict[str, str | None]
-"""Of a file: `url` and `revision` where it was fetched, else None; `file`, its name; `sha256`."""
+if TYPE_CHECKING:
+    from dl4mic_hpc.images.ensure import Making
+    from dl4mic_hpc.images.fitness import Fitness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRequest:
     """What the user asked for, checked. `data`: a folder here, to be copied up; `cluster_data`: one on the cluster.
 
-    `image`: "auto" (cached, else built), "build" (built again), or the path of an image on the cluster. `headless`:
-    None for JupyterLab.
+    `image`: "auto", "pull", "build", or the path of an image on the cluster; `tag`: a published image other than the
+    configuration's. `own_requirements`: other ones than the notebook's (-r). `headless`: None for JupyterLab.
+    `require_gpu`: the session ends if it would not compute on its GPUs.
     """
 
     profile: ClusterProfile
@@ -59,8 +56,11 @@ class LaunchRequest:
     cluster_data: PurePosixPath | None = None
     results: Path | None = None
     image: str = "auto"
+    tag: str | None = None
+    own_requirements: bool = False
     local_port: int | None = None
     headless: HeadlessRequest | None = None
+    require_gpu: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +70,12 @@ class LaunchPlan:
     request: LaunchRequest
     session: Session
     notebook: Converted
-    image: ImagePlan
+    wish: Wish
     job: JobSpec
     files: dict[str, bytes]
-    origins: dict[str, Origin]
+    origins: dict[str, wishes.Origin]
+    provenance: dict[str, object]
+    software: tuple[Named, ...] = ()
 
 
 def plan_launch(request: LaunchRequest, *, say: Callable[[str], None] = lambda _: None) -> LaunchPlan:
@@ -83,14 +85,14 @@ def plan_launch(request: LaunchRequest, *, say: Callable[[str], None] = lambda _
     """
     profile = request.profile
     check_bind_path(profile.work_dir, what="the work folder")
+    gpu_request.check_request(request.resources, profile, require=request.require_gpu)
     if request.data is not None:
         transfer.list_local(request.data)
     if request.cluster_data is not None:
         check_bind_path(request.cluster_data, what="the data folder")
-    to_build = request.image in ("auto", "build")
-    parts = sources.PARTS if to_build else ("notebook",)
-    spec = sources.obtain(request.notebook, cache=resources.home("cache"), say=say, parts=parts)
-    origins = {part: _origin(request.notebook, spec, part) for part in parts}
+    given_image = request.image not in ("auto", "pull", "build")
+    spec = sources.obtain(request.notebook, cache=resources.home("cache"), say=say, parts=("notebook",))
+    origins = {"notebook": wishes.origin(request.notebook, spec, "notebook")}
     converted = notebook.convert(
         spec.read_notebook(),
         name=spec.notebook_file,
@@ -103,18 +105,23 @@ def plan_launch(request: LaunchRequest, *, say: Callable[[str], None] = lambda _
         python=spec.python_version,
     )
     headless, given = _headless(request.headless, converted, spec)
-    if to_build:
-        with spec.recipe_context() as context:
-            bundle = recipe_bundle.convert_environment(
-                context / "Dockerfile",
-                context=context,
-                offered=spec.build_args(),
-                base_reference=lambda reference: _mirrored(reference, profile),
-                outside=OnDemand(insecure=frozenset(profile.insecure_registries)),
-            )
-        image = ensure.plan(profile, name=spec.id, bundle=bundle)
+    if given_image:
+        path = check_bind_path(PurePosixPath(request.image), what="the image")
+        wish = Wish(name=spec.id, way="", path=path, cuda=spec.cuda_version)
     else:
-        image = ImagePlan(image=check_bind_path(PurePosixPath(request.image), what="the image"))
+        wish, recipe_origins = wishes.of_notebook(
+            request.notebook,
+            profile,
+            way=request.image,
+            tag=request.tag,
+            own_requirements=request.own_requirements,
+            say=say,
+        )
+        origins |= recipe_origins
+    first = next(wish.places(profile))
+    # What another image than the notebook's own computes with, nobody knows here.
+    known = request.resources.gpus.count and not given_image and request.tag is None
+    software = gpu_request.software(request.notebook, say=say) if known else ()
     session_id = new_id()
     session = Session(
         id=session_id,
@@ -124,7 +131,7 @@ def plan_launch(request: LaunchRequest, *, say: Callable[[str], None] = lambda _
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         submit_token=secrets.token_hex(8),
         session_dir=profile.work_dir / "sessions" / session_id,
-        image=image.image,
+        image=first,
         gpus=str(request.resources.gpus),
         simulated=profile.simulated,
         headless=headless is not None,
@@ -135,7 +142,7 @@ def plan_launch(request: LaunchRequest, *, say: Callable[[str], None] = lambda _
         session_id=session.id,
         submit_token=session.submit_token,
         session_dir=session.session_dir,
-        image=image.image,
+        image=first,
         apptainer=profile.apptainer,
         resources=request.resources,
         modules=profile.modules,
@@ -145,37 +152,27 @@ def plan_launch(request: LaunchRequest, *, say: Callable[[str], None] = lambda _
         front_end=headless is None and bool(converted.fields),
         content=bool(converted.report.content_uses),
         simulated=profile.simulated,
+        frameworks=tuple(each.module for each in software),
+        require_gpu=request.require_gpu,
     )
-    provenance = json.dumps(_provenance(session, spec, origins, converted, image), indent=2).encode()
+    provenance = _provenance(session, spec, origins, converted)
     files = {
         f"home/{spec.notebook_file}": converted.notebook,
         **{f"home/{name}": content for name, content in notebook.runtime_files().items()},
         **clones.bring(converted.report.clones, cache=resources.home("cache"), say=say),
         **given,
-        "home/results/provenance.json": provenance,
-        "provenance.json": provenance,
     }
     return LaunchPlan(
         request=request,
         session=session,
         notebook=converted,
-        image=image,
+        wish=wish,
         job=job,
         files=files,
         origins=origins,
+        provenance=provenance,
+        software=software,
     )
-
-
-def _origin(wanted: NotebookSpec, spec: NotebookSpec, part: str) -> Origin:
-    """Where the notebook, its requirements or the recipe came from, and the hash of what came."""
-    file, address = getattr(spec, part), getattr(wanted, part)
-    fetched = isinstance(address, Pinned)
-    return {
-        "url": sources.shown(address) if fetched else None,
-        "revision": (spec.revision or None) if fetched and part == "notebook" else None,
-        "file": file.name,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-    }
 
 
 def _headless(
@@ -199,21 +196,11 @@ def _headless(
     return job, files
 
 
-def _mirrored(reference: str, profile: ClusterProfile) -> str:
-    """The reference by way of the profile's mirror of its registry, if there is one."""
-    registry, _, rest = reference.partition("/")
-    if not rest or not ("." in registry or ":" in registry or registry == "localhost"):
-        registry, rest = "docker.io", reference if "/" in reference else f"library/{reference}"
-    mirror = profile.registry_mirrors.get(registry)
-    return f"{mirror}/{rest}" if mirror else f"{registry}/{rest}"
-
-
 def _provenance(
     session: Session,
     spec: NotebookSpec,
-    origins: dict[str, Origin],
+    origins: dict[str, wishes.Origin],
     converted: Converted,
-    image: ImagePlan,
 ) -> dict[str, object]:
     """What made these results; on simulated GPUs it says so."""
     return {
@@ -228,7 +215,6 @@ def _provenance(
             "converted_sha256": hashlib.sha256(converted.notebook).hexdigest(),
         },
         **{part: origin for part, origin in origins.items() if part != "notebook"},
-        "image": {"file": image.image.name, "key": image.bundle.key if image.bundle else None},
         "gpus": session.gpus,
         "gpus_simulated": session.simulated,
     }
@@ -236,11 +222,16 @@ def _provenance(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSide:
-    """What a launch does on this computer: keep its record, read the data. A rehearsal does neither."""
+    """What a launch does on this computer: keep its record, read the data, ask registries. A rehearsal does none of it.
+
+    `fit`: what the cluster can do for images, where it need not be asked.
+    """
 
     save: Callable[[Session], None] = store.save
     forget: Callable[[str], None] = store.forget
     upload: Callable[[Remote, Path, PurePosixPath], object]
+    look_up: provide.LookUp = provide.look_up
+    fit: Fitness | None = None
 
 
 def submit(remote: Remote, plan: LaunchPlan, teller: Teller, local: LocalSide) -> Session:
@@ -254,22 +245,41 @@ def submit(remote: Remote, plan: LaunchPlan, teller: Teller, local: LocalSide) -
     facts = probe.probe(
         remote,
         profile,
-        image=plan.image.image,
-        build_name=plan.image.build_name,
+        images=tuple(plan.wish.places(profile)),
         data=request.cluster_data,
         job_script=render_job(plan.job),
     )
     _check(facts, plan)
-    session = plan.session
+    for warning in gpu_request.before_submit(plan.job.resources, plan.software, facts):
+        teller.note(f"warning: {warning}")
+    provided = provide.choose(remote, profile, plan.wish, facts, teller, look_up=local.look_up)
+    session = dataclasses.replace(plan.session, image=provided.choice.image)
     local.save(session)
     with _nothing_left_behind(remote, session, local) as ours:
-        session = _provide_image(remote, plan, facts, teller, ours)
-        if session.build_job_id is not None:
+        brought = weights.provide(
+            remote,
+            profile,
+            request.notebook,
+            listed=facts.weights,
+            internet=profile.build.internet,
+            teller=teller,
+        )
+        making = provide.make(remote, profile, provided, facts, teller, fit=local.fit)
+        if making is not None:
+            ours.making = making
+            session = dataclasses.replace(session, build_job_id=making.job_id, build_dir=making.build_dir)
             local.save(session)
-        job = dataclasses.replace(plan.job, depends_on=session.build_job_id)
+        job = dataclasses.replace(
+            plan.job, image=session.image, depends_on=session.build_job_id, weights=brought
+        )
         teller.say(f"submitting session {session.id}")
+        provenance = json.dumps(
+            {**plan.provenance, "image": provided.as_json(), "weights": weights.as_json(brought)}, indent=2
+        ).encode()
         files = {
             **plan.files,
+            "home/results/provenance.json": provenance,
+            "provenance.json": provenance,
             "job.sh": render_job(job).encode(),
             "session.json": json.dumps(session.as_cluster_record(), indent=2).encode(),
         }
@@ -283,6 +293,12 @@ def submit(remote: Remote, plan: LaunchPlan, teller: Teller, local: LocalSide) -
             teller.say(f"copying data from {request.data}")
             _upload(remote, request.data, session, local)
             teller.say("submitting the job")
+            result = remote.run(*submission)
+        if result.exit_code and job.depends_on is not None and "dependency" in result.stderr.lower():
+            # Slurm forgets a job some minutes after its end, and much data takes longer to copy.
+            alone = dataclasses.replace(job, depends_on=None)
+            remote.run("test", "-s", str(session.image)).check("making the image", hint="launch again")
+            remote.put(session.paths.job_script, render_job(alone).encode(), mode=0o700)
             result = remote.run(*submission)
         if result.exit_code:
             raise reasons.explain_refusal(result.stderr, plan.job.resources, cluster=profile.name)
@@ -313,16 +329,6 @@ def _check(facts: ClusterFacts, plan: LaunchPlan) -> None:
     too_long = reasons.refuse_time(plan.job.resources, facts.time_limits)
     if too_long is not None:
         raise too_long
-    if facts.image_there:
-        return
-    if plan.image.bundle is None:
-        raise probe.image_missing(plan.image.image, profile.name)
-    if facts.free_bytes is not None and facts.free_bytes < ROOM_FOR_A_BUILD:
-        raise RemoteError(
-            f"the work folder {profile.work_dir} has {facts.free_bytes / 1024**3:.1f} GiB free; "
-            f"building an image needs {ROOM_FOR_A_BUILD / 1024**3:.0f} GiB",
-            hint=f"free some space there, or choose another `work_dir` in {profile.path or 'the profile'}",
-        )
 
 
 @dataclass(slots=True)
@@ -330,7 +336,7 @@ class _Ours:
     """What this launch has made on the cluster so far."""
 
     folders: list[PurePosixPath]
-    jobs: list[int]
+    making: Making | None = None
 
 
 @contextlib.contextmanager
@@ -339,7 +345,7 @@ def _nothing_left_behind(remote: Remote, session: Session, local: LocalSide) -> 
 
     A lost connection leaves both: whether the job was accepted is not known then, so it must stay on record.
     """
-    ours = _Ours([], [])
+    ours = _Ours([])
     try:
         yield ours
     except SshError as error:
@@ -349,29 +355,9 @@ def _nothing_left_behind(remote: Remote, session: Session, local: LocalSide) -> 
         with contextlib.suppress(Dl4micError):
             # By name too: an interrupt may have come between sbatch's answer and our reading it.
             remote.run("scancel", "--quiet", f"--name={session.job_name}")
-            if ours.jobs:
-                remote.run("scancel", "--quiet", *map(str, ours.jobs))
+            making = ours.making
+            if making is not None and making.ours and provide.cancel(remote, making.job_id, but_for=None):
+                ours.folders.append(making.build_dir)
             remote.run("rm", "-rf", *map(str, ours.folders))
             local.forget(session.id)
         raise
-
-
-def _provide_image(
-    remote: Remote, plan: LaunchPlan, facts: ClusterFacts, teller: Teller, ours: _Ours
-) -> Session:
-    """The session with the job that its image waits for, if it has to wait for one."""
-    session = plan.session
-    if plan.image.bundle is None or (facts.image_there and plan.request.image != "build"):
-        teller.detail(f"image {plan.image.image.name} is there")
-        return session
-    if facts.build_job is not None and facts.build_dir is not None:
-        teller.detail(f"job {facts.build_job} is already building the image")
-        return dataclasses.replace(session, build_job_id=facts.build_job, build_dir=facts.build_dir)
-    profile = plan.request.profile
-    build_dir = profile.work_dir / "builds" / f"{plan.image.bundle.key}-{session.id}"
-    teller.say("submitting the build of the image")
-    ours.folders.append(build_dir)
-    spec = ensure.build_spec(profile, plan.image, build_dir=build_dir, again=plan.request.image == "build")
-    job = ensure.submit_build(remote, spec, plan.image.bundle)
-    ours.jobs.append(job)
-    return dataclasses.replace(session, build_job_id=job, build_dir=build_dir)

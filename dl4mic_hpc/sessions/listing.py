@@ -13,6 +13,8 @@ from dl4mic_hpc.errors import UsageError
 from dl4mic_hpc.profile import ClusterProfile
 from dl4mic_hpc.remote import Remote
 from dl4mic_hpc.sessions import store
+from dl4mic_hpc.sessions.gpu import GpuProof
+from dl4mic_hpc.sessions.gpu import parse as parse_proof
 from dl4mic_hpc.sessions.session import Session
 from dl4mic_hpc.sessions.watch import job_states
 from dl4mic_hpc.slurm import answers, reasons
@@ -23,6 +25,7 @@ from dl4mic_hpc.slurm.answers import JobStatus
 class SessionState:
     """A session and how it fares.
 
+    `gpu`: the last verdict on its GPUs, if there is one.
     `state`: not submitted, waiting, building, starting, ready, running (headless), ending, ended, gone.
     """
 
@@ -31,6 +34,7 @@ class SessionState:
     explanation: str = ""
     node: str = ""
     time_left: str = ""
+    gpu: GpuProof | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -46,6 +50,7 @@ class SessionState:
             "build_job_id": self.session.build_job_id,
             "gpus": self.session.gpus,
             "gpus_simulated": self.session.simulated,
+            "gpu": self.gpu.as_json() if self.gpu else None,
             "headless": self.session.headless,
             "session_dir": str(self.session.session_dir),
             "results": str(self.session.results) if self.session.results else None,
@@ -59,6 +64,7 @@ class _Found:
     session: Session
     exit: dict[str, Any] | None
     connection: dict[str, Any] | None
+    gpu: GpuProof | None
 
 
 def states(remote: Remote, profile: ClusterProfile, *, every: bool = False) -> list[SessionState]:
@@ -75,7 +81,7 @@ def states(remote: Remote, profile: ClusterProfile, *, every: bool = False) -> l
         if entry.session.build_job_id and not entry.exit
     ]
     jobs = job_states(remote, sorted({job for job in (*alive, *builds) if job is not None}))
-    rows = [_state(entry, jobs) for entry in found.values()]
+    rows = [dataclasses.replace(_state(entry, jobs), gpu=entry.gpu) for entry in found.values()]
     rows += [
         SessionState(session=session, state="gone", explanation="its folder is no longer on the cluster")
         for session_id, session in recorded.items()
@@ -111,7 +117,7 @@ def _parse(text: str, cluster: str) -> Iterable[_Found]:
     for block in text.split("\x1d")[1:]:
         parts = block.split("\x1e")
         record = _json(parts[0])
-        if record is None or len(parts) != 4:
+        if record is None or len(parts) != 5:
             continue
         session = Session.from_record({**record, "cluster": cluster}, where=f"session.json on {cluster}")
         if parts[1].strip():
@@ -121,7 +127,12 @@ def _parse(text: str, cluster: str) -> Iterable[_Found]:
             session = dataclasses.replace(
                 session, results=local.results, local_port=local.local_port, ended=local.ended
             )
-        yield _Found(session=session, exit=_json(parts[2]), connection=_json(parts[3]))
+        yield _Found(
+            session=session,
+            exit=_json(parts[2]),
+            gpu=parse_proof(_json(parts[3])),
+            connection=_json(parts[4]),
+        )
 
 
 def _json(text: str) -> dict[str, Any] | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from dl4mic_hpc import resources
 from dl4mic_hpc.errors import Dl4micError, ImageError, RemoteError, UsageError
+from dl4mic_hpc.images import record
+from dl4mic_hpc.images.choice import Seen
+from dl4mic_hpc.images.record import Entry
 from dl4mic_hpc.profile import ClusterProfile
 from dl4mic_hpc.remote import Remote
 
@@ -15,7 +19,10 @@ from dl4mic_hpc.remote import Remote
 class ClusterFacts:
     """The login node's answer. A `None` says that the question was not asked or could not be answered.
 
-    `time_limits` by partition; the default partition's name ends with `*`, as sinfo prints it.
+    `time_limits` by partition; the default partition's name ends with `*`, as sinfo prints it. `images`: those that
+    are there, of the ones that would do. `fitness`: what is remembered of the cluster, as text. `weights`: the
+    files in the weights' folder, for `images.weights`. `gres`: of each partition, as sinfo prints it.
+    `drivers`: release and GPU model, of each GPU that a session was proven to compute on.
     """
 
     slurm: str | None
@@ -24,9 +31,12 @@ class ClusterFacts:
     free_bytes: int | None
     module_error: str | None = None
     slurm_error: str | None = None
-    image_there: bool = False
-    build_job: int | None = None
-    build_dir: PurePosixPath | None = None
+    user: str = ""
+    images: dict[PurePosixPath, Seen] = field(default_factory=dict)
+    fitness: str = ""
+    weights: str = ""
+    gres: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    drivers: tuple[tuple[str, str], ...] = ()
     data_there: bool = True
     refusal: str | None = None
     time_limits: dict[str, str] = field(default_factory=dict)
@@ -72,22 +82,21 @@ def probe(
     remote: Remote,
     profile: ClusterProfile,
     *,
-    image: PurePosixPath | None = None,
-    build_name: str = "",
+    images: Sequence[PurePosixPath] = (),
     data: PurePosixPath | None = None,
     job_script: str = "",
 ) -> ClusterFacts:
     """Asks everything at once: a login node is some ten thousand kilometres away on a bad day."""
     result = remote.run(
         "bash", "-l", "-c", resources.data("templates", "probe.sh").read_text(encoding="utf-8"), "probe",
-        str(profile.work_dir), profile.apptainer, str(image or ""), build_name, str(data or ""), *profile.modules,
+        str(profile.work_dir), profile.apptainer, "\n".join(map(str, images)), str(data or ""), *profile.modules,
         stdin=job_script.encode(),
         timeout=120,
     ).check("looking at the cluster", hint=f"`dl4mic-hpc cluster check {profile.name}` goes step by step")  # fmt: skip
-    return parse(result.stdout)
+    return parse(result.stdout, images=images)
 
 
-def parse(text: str) -> ClusterFacts:
+def parse(text: str, *, images: Sequence[PurePosixPath] = ()) -> ClusterFacts:
     """The answer's lines as values; RemoteError if the end of it is missing."""
     answers = dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)
     if "sbatch" not in answers or "apptainer" not in answers or "work" not in answers:
@@ -96,7 +105,6 @@ def parse(text: str) -> ClusterFacts:
             hint="try again; if it lasts, look whether ~/.bash_profile or ~/.profile on the cluster ends the shell",
         )
     free = answers.get("free_kib", "")
-    build, _, build_dir = answers.get("build_job", "").partition("|")
     return ClusterFacts(
         slurm=None if answers["sbatch"] == "missing" else answers["sbatch"],
         apptainer=None if answers["apptainer"] == "missing" else answers["apptainer"],
@@ -104,9 +112,18 @@ def parse(text: str) -> ClusterFacts:
         free_bytes=int(free) * 1024 if free.isdigit() else None,
         module_error=answers.get("module_failed"),
         slurm_error=answers.get("slurm_failed"),
-        image_there=answers.get("image") == "there",
-        build_job=int(build) if build.isdigit() else None,
-        build_dir=PurePosixPath(build_dir) if build.isdigit() else None,
+        user=answers.get("user", ""),
+        images={
+            path: seen for number, path in enumerate(images, 1) if (seen := _seen(path, answers, str(number)))
+        },
+        fitness=answers.get("cluster", ""),
+        weights=answers.get("weights", ""),
+        gres=_gres(answers.get("gres", "")),
+        drivers=tuple(
+            (driver, model)
+            for driver, _, model in (each.partition("|") for each in answers.get("drivers", "").split("\x1f"))
+            if model
+        ),
         data_there=answers.get("data") != "absent",
         refusal=answers.get("test_said", "") if answers.get("test") == "refused" else None,
         time_limits=dict(word.split("|", 1) for word in answers.get("limits", "").split() if "|" in word),
@@ -120,8 +137,17 @@ def data_missing(path: PurePosixPath | None, cluster: str) -> UsageError:
     )
 
 
-def image_missing(path: PurePosixPath, cluster: str) -> ImageError:
-    return ImageError(
-        f"the image {path} does not exist on {cluster}",
-        hint="correct the path after --image, or leave --image out: the image is then found or built",
-    )
+def _seen(path: PurePosixPath, answers: Mapping[str, str], number: str) -> Seen | None:
+    entries = tuple(filter(None, map(Entry.parse, answers.get(f"entries.{number}", "").split("\x1f"))))
+    if not entries:
+        return None
+    return Seen(path=path, record=record.parse(answers.get(f"record.{number}", "")), entries=entries)
+
+
+def _gres(text: str) -> dict[str, tuple[str, ...]]:
+    """What the nodes of each partition have ("gpu|gpu:a100:2" a word), every kind once."""
+    found: dict[str, tuple[str, ...]] = {}
+    for word in text.split():
+        name, _, gres = word.partition("|")
+        found[name] = tuple(dict.fromkeys((*found.get(name, ()), gres)))
+    return found

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from dl4mic_hpc import transfer
 from dl4mic_hpc.errors import Dl4micError, RemoteError, SessionGoneError, TransferError
-from dl4mic_hpc.remote import Remote
-from dl4mic_hpc.sessions import jupyter, store
+from dl4mic_hpc.remote import Remote, Teller
+from dl4mic_hpc.sessions import jupyter, provide, store
 from dl4mic_hpc.sessions.attach import RouteKind
 from dl4mic_hpc.sessions.session import JupyterEndpoint, Session
-from dl4mic_hpc.sessions.watch import Teller, gone, job_states, look
+from dl4mic_hpc.sessions.watch import gone, job_states, look
 from dl4mic_hpc.ssh import Connection, Tunnel
 
 GRACE = 20.0
@@ -103,16 +103,15 @@ def cancel(remote: Remote, session: Session, teller: Teller) -> None:
     teller.say("ending the job")
     # By name where sbatch's answer never arrived: the job, if there is one, carries the session's.
     jobs = [str(session.job_id)] if session.job_id is not None else [f"--name={session.job_name}"]
-    ours = session.build_dir is not None and session.build_dir.name.endswith(session.id)
-    if session.build_job_id is not None and ours:
-        states = job_states(remote, [session.build_job_id])
-        build = states.get(session.build_job_id)
-        if build is not None and not build.is_over:
-            jobs.append(str(session.build_job_id))
     remote.run("scancel", "--quiet", *jobs).check(
         "ending the job",
         hint=f"`dl4mic-hpc ps` shows whether it still runs; `dl4mic-hpc stop {session.id}` tries again",
     )
+
+    if session.build_job_id is not None:
+        build = job_states(remote, [session.build_job_id]).get(session.build_job_id)
+        if build is not None and not build.is_over:
+            provide.cancel(remote, session.build_job_id, but_for=session.job_id)
 
     def over() -> bool:
         job = job_states(remote, [session.job_id or -1]).get(session.job_id or -1)

@@ -6,15 +6,20 @@ question lasts many seconds. Slurm itself is asked at most every ten seconds, fo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dl4mic_hpc import profile as profiles
 from dl4mic_hpc import resources
 from dl4mic_hpc.errors import Dl4micError, ImageError, RemoteError, SessionGoneError
-from dl4mic_hpc.remote import Remote
+from dl4mic_hpc.images import failures
+from dl4mic_hpc.remote import Remote, Teller
+from dl4mic_hpc.sessions.gpu import GpuProof
+from dl4mic_hpc.sessions.gpu import parse as parse_proof
 from dl4mic_hpc.sessions.session import JupyterEndpoint, Session
 from dl4mic_hpc.slurm import answers, reasons
 from dl4mic_hpc.slurm.answers import JobStatus
@@ -27,24 +32,14 @@ FIRST_QUESTION = 2.0
 """Seconds after which Slurm is asked for the first time: on an idle cluster the job has spoken by then."""
 
 
-class Teller(Protocol):
-    """Who is told how a command comes along."""
-
-    def say(self, text: str) -> None:
-        """A step that began."""
-
-    def detail(self, text: str) -> None:
-        """News within the step."""
-
-    def note(self, text: str) -> None:
-        """A remark that stays."""
-
-
 class Watcher(Teller, Protocol):
     """Who is told how a job comes along."""
 
     def on_node(self, node: str) -> None:
         """The job runs there: what takes time can begin while JupyterLab starts."""
+
+    def on_gpu(self, found: GpuProof) -> None:
+        """A verdict on its GPUs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +51,7 @@ class Snapshot:
     exit: dict[str, Any] | None
     build_exit: dict[str, Any] | None
     build_line: str
+    gpu: GpuProof | None = None
 
     @property
     def endpoint(self) -> JupyterEndpoint | None:
@@ -76,17 +72,18 @@ def look(remote: Remote, session: Session, *, after: str = "", wait: float = 0.0
     if result.stdout == "gone":
         raise gone(session)
     parts = result.stdout.split("\x1e")
-    if len(parts) != 5:
+    if len(parts) != 6:
         raise RemoteError(
             "the cluster's answer was cut short", hint=f"`dl4mic-hpc attach {session.id}` tries again"
         )
-    signature, connection, ended, build, line = parts
+    signature, connection, ended, gpu, build, line = parts
     return Snapshot(
         signature=signature.strip(),
         connection=_json(connection),
         exit=_json(ended),
         build_exit=_json(build),
         build_line=line.strip(),
+        gpu=parse_proof(_json(gpu)),
     )
 
 
@@ -144,11 +141,15 @@ def _wait_until(
     clock: Callable[[], float],
 ) -> Snapshot:
     signature, on_node = "", False
+    gpu: GpuProof | None = None
     ask_again, interval = clock() + FIRST_QUESTION, ASK_SLURM_EVERY
     while True:
         wait = max(min(ask_again - clock(), ASK_SLURM_EVERY), 0.0)
         seen = look(remote, session, after=signature, wait=wait)
         signature = seen.signature
+        if seen.gpu is not None and seen.gpu != gpu:
+            gpu = seen.gpu
+            watcher.on_gpu(gpu)
         if reached(seen):
             return seen
         if seen.exit or (seen.build_exit and seen.build_exit.get("exit_code")):
@@ -210,13 +211,15 @@ def why_it_ended(remote: Remote, session: Session, seen: Snapshot) -> Dl4micErro
 
 def _build_failed(remote: Remote, session: Session, build: JobStatus | None) -> ImageError:
     log = f"{session.build_dir}/build.log"
-    tail = remote.run("tail", "-n", "12", log).stdout.strip()
-    how = {
-        "TIMEOUT": "ran into its time limit; raise `build.time` in the profile",
-        "OUT_OF_MEMORY": "needed more memory; raise `build.mem` in the profile",
-        "CANCELLED": "was cancelled",
-    }.get(build.state if build else "", "failed")
-    return ImageError(
-        f"the image could not be built: job {session.build_job_id} {how}. Its last words:\n{tail or '(nothing)'}",
-        hint=f"the whole log lies on {session.cluster} in {log}",
+    tail = remote.run("tail", "-n", str(failures.LINES), log).stdout
+    if failures.no_network(tail):
+        from dl4mic_hpc.images import ensure  # here: it brings what asks registries
+
+        with contextlib.suppress(Dl4micError):
+            ensure.heard(remote, profiles.load(session.cluster), tail)
+    return failures.explain(
+        tail,
+        job=session.build_job_id,
+        state=build.state if build else "",
+        where=f"{log} on {session.cluster}",
     )

@@ -101,6 +101,19 @@ def parse_sacct(text: str) -> dict[int, JobStatus]:
     return found
 
 
+DEPENDENTS_COMMAND = ("squeue", "--noheader", "--me", "--states=PENDING", "--format=%i|%E")
+
+
+def parse_dependents(text: str, job: int) -> set[int]:
+    """The pending jobs that wait for `job`, from the answer to DEPENDENTS_COMMAND ("7|afterok:5(unfulfilled)")."""
+    found = set()
+    for line in text.splitlines():
+        waiting, _, dependencies = line.strip().partition("|")
+        if waiting.isdigit() and re.search(rf"(?<![0-9]){job}(?![0-9])", dependencies):
+            found.add(int(waiting))
+    return found
+
+
 def sbatch_command(folder: PurePosixPath, script: str) -> tuple[str, ...]:
     """Submits `script` of `folder` and keeps sbatch's answer beside it, in job.id, in one command.
 

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from dl4mic_hpc.errors import UsageError
 from dl4mic_hpc.profile import ClusterProfile, check_gpus
+from dl4mic_hpc.slurm.weights import WeightsBind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,8 @@ class JobExit(IntEnum):
     CELL_FAILED = 81
     REFUSED = 82
     """The parameters or sections of a headless run, before anything of it was run."""
+    NO_GPU = 83
+    """The session computes on no GPU, or not on all, and was to end then (--require-gpu)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +158,9 @@ class JobSpec:
     `data`: a folder of the cluster to be bound read-only at /home/data, or None where the data lies in the
     session. `depends_on`: the job that builds the image, if it has yet to be built. `headless`: None for JupyterLab.
     `front_end`: whether JupyterLab must be able to show forms. `content`: whether the notebook needs Colab's /content.
-    `simulated`: whether the cluster's GPUs are there for Slurm only, which the notebook then says.
+    `simulated`: whether the cluster's GPUs are there for Slurm only, which the notebook then says. `weights`: None if
+    the notebook fetches none. `frameworks`: modules that have to compute on the GPUs ("tensorflow", "torch"); those
+    that are installed if none is named. `require_gpu`: the session ends if they do not.
     """
 
     session_id: str
@@ -172,19 +177,37 @@ class JobSpec:
     front_end: bool = False
     content: bool = False
     simulated: bool = False
+    weights: WeightsBind | None = None
+    frameworks: tuple[str, ...] = ()
+    require_gpu: bool = False
 
     @property
     def name(self) -> str:
         return f"dl4mic-{self.session_id}"
 
 
+class BuildExit(IntEnum):
+    """With what build.sh ends where the laptop tells more of it than that it failed."""
+
+    MODULE = 71
+    NO_APPTAINER = 72
+    NO_BUNDLE = 73
+    NO_ROOM = 74
+    FAILED = 78
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildSpec:
-    """The job that builds one image from the bundle in `bundle_dir`.
+    """The job that makes one image: from the bundle in `bundle_dir`, or by fetching `source`.
 
-    `site_files`: what the site's build environment gives (CA certificates, pip configuration, apt sources),
-    path on the cluster by the name that the definition reads it under; `proxies`: the *_proxy variables.
-    Neither leaves a trace in the image. `again`: replaces an image that is already there.
+    `source`: what is fetched (docker://…, oras://…, library://…), or has been downloaded to the folder `downloaded`
+    (oci:FOLDER, sif:FILE); None for a bundle, which `options` of `apptainer build` are for.
+    `facts`: the first part of the image's record, JSON without its closing brace. `room`: bytes that unpacking needs.
+    `tmp_dir`: where, None for the first folder of the node that does. `plain_http`: the registry speaks no TLS.
+    `site_files`: what the site's build environment gives (CA certificates, pip configuration, apt sources), path on
+    the cluster by the name that the definition reads it under; `proxies`: the *_proxy variables; `ca_file`: the
+    certificates that Apptainer itself trusts. None of them leaves a trace in the image. `again`: replaces an image
+    that is already there.
     """
 
     key: str
@@ -193,12 +216,18 @@ class BuildSpec:
     cache_dir: PurePosixPath
     apptainer: str
     resources: Resources
-    manifest_sha256: str
+    facts: str
+    source: str | None = None
+    downloaded: PurePosixPath | None = None
+    options: tuple[str, ...] = ("--fakeroot",)
+    room: int = 0
+    tmp_dir: PurePosixPath | None = None
+    plain_http: bool = False
     modules: tuple[str, ...] = ()
     pre_script: str = ""
     site_files: Mapping[str, PurePosixPath] = field(default_factory=dict)
     proxies: Mapping[str, str] = field(default_factory=dict)
-    insecure: bool = False
+    ca_file: PurePosixPath | None = None
     again: bool = False
 
     @property

@@ -82,6 +82,11 @@ _OWN: Mapping[int, tuple[type[Dl4micError], str, str]] = {
         "the notebook was not run: {said}",
         "correct the parameters or sections, then launch again",
     ),
+    JobExit.NO_GPU: (
+        JobError,
+        "the session was ended, because it would not have computed on its GPU: {said}",
+        "launch again with another -g or --partition, or without --require-gpu; `dl4mic-hpc logs {id}` shows more",
+    ),
 }
 """What job.sh means by its own exit codes."""
 

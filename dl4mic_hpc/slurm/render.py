@@ -14,10 +14,14 @@ import jinja2
 
 from dl4mic_hpc import __version__, resources
 from dl4mic_hpc.errors import UsageError
-from dl4mic_hpc.slurm.job import BuildSpec, JobExit, JobSpec
+from dl4mic_hpc.slurm import sizes
+from dl4mic_hpc.slurm.job import BuildExit, BuildSpec, JobExit, JobSpec
 
 FRONT_END_PATIENCE = 30
 """Seconds that a JupyterLab which is ready waits for the word that it can show forms."""
+
+DRIVER_PATIENCE = 3
+"""The same for what the GPU's driver says, which ends its own search after half of that."""
 
 _IN_THE_BROWSER = {
     "what": "JupyterLab in a container, for its owner alone.",
@@ -93,13 +97,17 @@ def render_job(spec: JobSpec) -> str:
             version=__version__,
             codes=JobExit,
             patience=FRONT_END_PATIENCE,
+            driver_patience=DRIVER_PATIENCE,
             **(_HEADLESS if spec.headless else _IN_THE_BROWSER),
         )
     )
 
 
 def render_build(spec: BuildSpec) -> str:
-    """The batch script of the job that builds an image."""
+    """The batch script of the job that makes an image.
+
+    `singleton` lets two jobs for one image run one after the other, should there ever be two.
+    """
     options = [
         f"--job-name={spec.name}",
         "--comment=dl4mic-hpc",
@@ -108,9 +116,21 @@ def render_build(spec: BuildSpec) -> str:
         "--open-mode=append",
         "--no-requeue",
         "--export=NONE",
+        "--dependency=singleton",
         *spec.resources.options(),
     ]
-    return _environment().get_template("build.sh.j2").render(spec=spec, options=options, version=__version__)
+    return (
+        _environment()
+        .get_template("build.sh.j2")
+        .render(
+            spec=spec,
+            options=options,
+            version=__version__,
+            codes=BuildExit,
+            megabytes=sizes.megabytes(spec.resources.mem),
+            what="Fetches one image" if spec.source else "Builds one image",
+        )
+    )
 
 
 def _pattern(path: str) -> str:

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from dl4mic_hpc.errors import RecipeError
 from dl4mic_hpc.sources import reference
@@ -29,6 +29,9 @@ _CONFIGURATIONS = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 )
+SIF_LAYERS = ("application/vnd.sylabs.sif.layer.v1.sif", "appliciation/vnd.sylabs.sif.layer.tar")
+"""The second one is what Singularity before 3.7 wrote, typing error and all."""
+
 _DEPTH = 4
 _DEFAULT_VARIANTS = {"arm64": 8, "arm": 7, "amd64": 1}
 
@@ -51,6 +54,27 @@ class Image:
     config: Document
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """A piece of an image. size: bytes, as it is transferred."""
+
+    digest: str
+    size: int
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """An image with all that makes it up. kind: "sif" if its one layer is a SIF file."""
+
+    digest: str
+    kind: Literal["image", "sif"]
+    manifest: bytes
+    media_type: str
+    config: Blob
+    layers: tuple[Blob, ...]
+
+
 def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
@@ -66,15 +90,44 @@ def image(first: bytes, *, digest: str, platform: str, store: Store, name: str) 
     digest: of `first`. name: for messages. RecipeError if there is none for the platform, or if a document is
     damaged, too old (Docker's schema 1) or belongs to something that is no image.
     """
+    digest, data = _manifest(first, digest=digest, platform=platform, store=store, name=name)
+    config = _config(read(data, name), store, name)
+    check_platform(config, platform, name)
+    return Image(digest=digest, config=config)
+
+
+def package(first: bytes, *, digest: str, platform: str, store: Store, name: str) -> Package:
+    """The same with its layers, and also of a SIF that Apptainer has pushed (`oras://`), which has no platform."""
+    digest, data = _manifest(first, digest=digest, platform=platform, store=store, name=name)
+    document = read(data, name)
+    sif = any(
+        isinstance(entry, dict) and entry.get("mediaType") in SIF_LAYERS
+        for entry in document.get("layers") or ()
+    )
+    if not sif:
+        check_platform(_config(document, store, name), platform, name)
+    layers = tuple(_blob(entry, name) for entry in _list(document.get("layers"), name))
+    if sif and len(layers) != 1:
+        raise _unusable(name, "it holds more than one SIF")
+    return Package(
+        digest=digest,
+        kind="sif" if sif else "image",
+        manifest=data,
+        media_type=str(document.get("mediaType") or KINDS[1]),
+        config=_blob(document.get("config"), name),
+        layers=layers,
+    )
+
+
+def _manifest(first: bytes, *, digest: str, platform: str, store: Store, name: str) -> tuple[str, bytes]:
+    """The manifest of the platform's image, with its digest."""
     data = first
     for _ in range(_DEPTH):
         document = read(data, name)
         if "manifests" in document and {"config", "layers"} & document.keys():
             raise _unusable(name, "one document says that it is an index and that it is a manifest")
         if "manifests" not in document:
-            config = _config(document, store, name)
-            check_platform(config, platform, name)
-            return Image(digest=digest, config=config)
+            return digest, data
         digest = _digest(choose(document, platform, name), name)
         data = verified(digest, store.manifest(digest), name)
     raise _unusable(name, "its indexes lead to ever more indexes")
@@ -158,6 +211,14 @@ def _variant(processor: str, text: object) -> int:
 def _spoken(platform: Document) -> str:
     parts = [str(platform.get(key) or "") for key in ("os", "architecture", "variant")]
     return "/".join(part for part in parts if part) if parts[:2] != ["unknown", "unknown"] else ""
+
+
+def _blob(value: object, name: str) -> Blob:
+    entry = _mapping(value, name)
+    size = entry.get("size")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise _unusable(name, "a document of it does not say how large a part is")
+    return Blob(digest=_digest(entry, name), size=size, media_type=str(entry.get("mediaType") or ""))
 
 
 def _digest(entry: Document, name: str) -> str:

@@ -1,45 +1,52 @@
-"""Images in registries: a name's digest and configuration, without their layers.
-
-python-dxf carries the conversation, from the first refusal to the token (https://distribution.github.io/distribution/
-spec/auth/token/). It reads no manifest here: it would need every one to name its own kind.
-"""
+"""Images in registries: a name's digest, configuration and layers, without fetching the layers."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal
 
-import requests
-import urllib3
-from dxf import DXF, DXFBase
-from dxf.exceptions import DXFAuthInsecureError, DXFError, DXFUnauthorizedError
-
-from dl4mic_hpc.errors import RecipeError
-from dl4mic_hpc.sources import credentials, manifests, reference, web
+from dl4mic_hpc.errors import ImageError, RecipeError, RegistryError
+from dl4mic_hpc.sources import manifests, reference
 from dl4mic_hpc.sources.cache import Cache
-from dl4mic_hpc.sources.manifests import Image
+from dl4mic_hpc.sources.manifests import Blob, Image
 from dl4mic_hpc.sources.reference import HUB, Reference
-
-_HUB_HOST = "registry-1.docker.io"
+from dl4mic_hpc.sources.repository import HUB_HOST, Repository
+from dl4mic_hpc.sources.web import UnansweredError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """How registries are reached. mirrors: the HOST or HOST/FOLDER to ask in a registry's place.
 
-    insecure: the hosts that speak plain HTTP; no password is sent to those.
+    insecure: the hosts that speak plain HTTP; no password is sent to those. proxy: the address of a SOCKS proxy that
+    all of the conversation goes through, "" for what this computer has. patience: seconds without a byte,
+    `web.TIMEOUT` if None.
     """
 
     insecure: frozenset[str] = frozenset()
     mirrors: Mapping[str, str] = field(default_factory=dict)
+    proxy: str = ""
+    patience: float | None = None
 
     def where(self, image: Reference) -> tuple[str, str]:
         """The host to ask and the repository there."""
         host, _, folder = self.mirrors.get(image.registry, image.registry).partition("/")
         path = f"{folder}/{image.repository}" if folder else image.repository
-        return (_HUB_HOST if host == HUB else host), path
+        return (HUB_HOST if host == HUB else host), path
+
+    def repository(self, image: Reference) -> Repository:
+        """The conversation about `image`, to be entered."""
+        host, path = self.where(image)
+        return Repository(
+            host,
+            path,
+            insecure=host in self.insecure,
+            name=str(image),
+            proxy=self.proxy,
+            patience=self.patience,
+        )
 
 
 def resolve(image: Reference, platform: str, *, cache: Cache, access: Access) -> Image:
@@ -49,20 +56,97 @@ def resolve(image: Reference, platform: str, *, cache: Cache, access: Access) ->
     digest that was asked before is answered from the cache. RecipeError if the registry says that there is no such
     image or that it is not for us; web.UnansweredError if it says nothing.
     """
-    host, path = access.where(image)
-    with _Repository(host, path, insecure=host in access.insecure, name=str(image)) as repository:
-        store = _Cached(cache=cache, repository=repository)
-        if image.digest:
-            digest, first = image.digest, store.manifest(image.digest)
-            manifests.verified(digest, first, str(image))
-        else:
-            first = repository.document(f"manifests/{image.tag}")
-            digest = manifests.digest_of(first)
-            cache.keep(digest, first)
+    with _for_a_recipe(), access.repository(image) as repository:
+        store, digest, first = _first(image, cache, repository)
         found = manifests.image(first, digest=digest, platform=platform, store=store, name=str(image))
     if not image.digest:
         cache.remember(str(image), digest)
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An image for one platform as its registry has it now.
+
+    reference: as it was asked for. host and path: where it was found, a mirror's if one was asked. digest: of the
+    platform's manifest. kind: "sif" for what `apptainer push … oras://` makes, whose one layer is the SIF.
+    """
+
+    reference: Reference
+    host: str
+    path: str
+    insecure: bool
+    digest: str
+    kind: Literal["image", "sif"]
+    manifest: bytes
+    media_type: str
+    config: Blob
+    layers: tuple[Blob, ...]
+    by_login_node: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of all layers as they are transferred, each counted once."""
+        return sum(blob.size for blob in dict.fromkeys(self.layers))
+
+    @property
+    def address(self) -> str:
+        """Exactly this image, as Apptainer's pull and build take it."""
+        host = HUB if self.host == HUB_HOST else self.host
+        return f"{'oras' if self.kind == 'sif' else 'docker'}://{host}/{self.path}@{self.digest}"
+
+
+def look_up(image: Reference, platform: str, *, cache: Cache, access: Access) -> Found:
+    """What `image` is for `platform` now; the registry is asked anew unless the reference has a digest.
+
+    RegistryError with its `reason` if the registry does not say; ImageError if what it has is no image for us.
+    """
+    try:
+        with access.repository(image) as repository:
+            store, digest, first = _first(image, cache, repository)
+            package = manifests.package(first, digest=digest, platform=platform, store=store, name=str(image))
+    except UnansweredError as error:
+        host, _ = access.where(image)
+        raise RegistryError(
+            f"{host} does not say what {image} is: {error.why}",
+            hint=error.hint,
+            reason="busy" if error.busy else "silent",
+        ) from error
+    except RecipeError as error:
+        raise ImageError(error.message, hint=error.hint) from error
+    host, path = access.where(image)
+    return Found(
+        reference=image,
+        host=host,
+        path=path,
+        insecure=host in access.insecure,
+        digest=package.digest,
+        kind=package.kind,
+        manifest=package.manifest,
+        media_type=package.media_type,
+        config=package.config,
+        layers=package.layers,
+    )
+
+
+def _first(image: Reference, cache: Cache, repository: Repository) -> tuple[_Cached, str, bytes]:
+    """Where documents come from, and the first one: the reference's digest and what has it."""
+    store = _Cached(cache=cache, repository=repository)
+    if image.digest:
+        return store, image.digest, manifests.verified(image.digest, store.manifest(image.digest), str(image))
+    first = repository.document(f"manifests/{image.tag}")
+    digest = manifests.digest_of(first)
+    cache.keep(digest, first)
+    return store, digest, first
+
+
+@contextlib.contextmanager
+def _for_a_recipe() -> Iterator[None]:
+    """A refusal inside is the recipe's mistake."""
+    try:
+        yield
+    except RegistryError as error:
+        raise RecipeError(error.message, hint=error.hint) from error
 
 
 def remembered(image: Reference, platform: str, *, cache: Cache) -> Image | None:
@@ -96,7 +180,7 @@ class _Cached:
     """Documents from the cache, else from the repository, and then also in the cache if their hash is right."""
 
     cache: Cache
-    repository: _Repository
+    repository: Repository
 
     def manifest(self, digest: str) -> bytes:
         return self._get(f"manifests/{digest}", digest)
@@ -111,88 +195,3 @@ class _Cached:
         if manifests.matches(digest, data):
             self.cache.keep(digest, data)
         return data
-
-
-class _Repository(DXF):
-    """python-dxf's conversation with one repository: with our own patience, limits and words for what fails."""
-
-    def __init__(self, host: str, path: str, *, insecure: bool, name: str) -> None:
-        super().__init__(
-            host, path, _log_in, insecure=insecure, tlsverify=web.certificates(), timeout=web.TIMEOUT
-        )
-        self._name = name
-
-    def __enter__(self) -> Self:
-        self._sessions.insert(0, web.session())
-        return self
-
-    def document(self, path: str) -> bytes:
-        """The manifest or blob at `path`, not larger than a document may be."""
-        accept = {"Accept": ", ".join(manifests.KINDS)} if path.startswith("manifests/") else {}
-        accept["Accept-Encoding"] = "identity"
-        try:
-            with self._get(path, accept) as response:
-                return b"".join(
-                    web.chunks(response, largest=manifests.LARGEST, what=f"a document of {self._name}")
-                )
-        except DXFAuthInsecureError as error:
-            raise RecipeError(
-                f"{self._host} asks for a password, and none is sent over plain HTTP",
-                hint="reach the registry over https",
-            ) from error
-        except DXFUnauthorizedError as error:
-            raise self._not_for_us() from error
-        except requests.HTTPError as error:
-            assert error.response is not None
-            raise self._refused(error.response) from error
-        except (requests.JSONDecodeError, DXFError, KeyError, TypeError, AttributeError) as error:
-            raise self._not_understood() from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise web.failure(error, self._host) from error
-        except ValueError as error:
-            raise self._not_understood() from error
-
-    def _get(self, path: str, headers: dict[str, str]) -> requests.Response:
-        answer = self._request("get", path, headers=headers, stream=True)  # type: ignore[no-untyped-call]
-        assert isinstance(answer, requests.Response)
-        return answer
-
-    def _refused(self, response: requests.Response) -> Exception:
-        if response.status_code == 403:
-            return self._not_for_us()
-        if response.status_code == 404:
-            return RecipeError(
-                f"the registry {self._host} has no image {self._name}",
-                hint="look for a typing error in its name and its tag",
-            )
-        return web.refusal(response, self._name)
-
-    def _not_understood(self) -> RecipeError:
-        """For python-dxf reads the registry's challenge and the token without looking at their form."""
-        return RecipeError(
-            f"{self._host} asks for a log-in of a kind that is not known here",
-            hint="see whether it is a registry's address",
-        )
-
-    def _not_for_us(self) -> RecipeError:
-        return RecipeError(
-            f"the registry {self._host} does not give out {self._name}: it does not exist, or it is not for everybody",
-            hint=f"look for a typing error in its name; if it is private, `docker login` or `podman login {self._host}`",
-        )
-
-
-def _log_in(repository: DXFBase, response: requests.Response) -> None:
-    """Gets a token, for this person if they have logged in to the registry, else as anybody.
-
-    A refusal by another host, to which the registry has sent us on, is none of the registry's: it gets nothing.
-    """
-    if response.history:
-        return
-    known = credentials.find(_registry_of(response.url))
-    user, password = known or (None, None)
-    repository.authenticate(user, password, response=response)
-
-
-def _registry_of(address: str) -> str:
-    host = re.sub(r"^https?://", "", address).partition("/")[0]
-    return HUB if host == _HUB_HOST else host

@@ -35,14 +35,15 @@ _CHUNK = 1024 * 1024
 class UnansweredError(Exception):
     """Nobody answered, or only that the server cannot answer now: nothing is known about what was asked.
 
-    reached: whether there was a server at all.
+    reached: whether there was a server at all. busy: it takes no more requests from here for now.
     """
 
-    def __init__(self, why: str, *, hint: str, reached: bool) -> None:
+    def __init__(self, why: str, *, hint: str, reached: bool, busy: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.hint = hint
         self.reached = reached
+        self.busy = busy
 
     def refused(self, what: str) -> RecipeError:
         return RecipeError(f"{what}: {self.why}", hint=self.hint)
@@ -196,6 +197,7 @@ def refusal(response: requests.Response, what: str) -> Exception:
             f"the server takes no more requests from here for now (HTTP 429{said})",
             hint="wait, or log in there: more is allowed to those it knows",
             reached=True,
+            busy=True,
         )
     if status >= 500:
         why = f"the server has a fault (HTTP {status})"

@@ -9,6 +9,7 @@ login       keys, passwords, codes; keys: which keys; userauth: the protocol und
 command     the line that the login shell gets; process: the running command
 routes      hop or step to a compute node; step: the SSH server in the job
 tunnel      a local port that leads there
+socks       a local port that leads wherever the login node gets to
 transport   paramiko's transport, tuned; proxy: ProxyCommand
 failures    paramiko's exceptions in plain words
 """

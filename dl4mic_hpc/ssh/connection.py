@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import PurePosixPath
@@ -23,6 +23,7 @@ from dl4mic_hpc.ssh.failures import FOREIGN, LOST_HINT, channel_words, words
 from dl4mic_hpc.ssh.login import Asker
 from dl4mic_hpc.ssh.process import Process
 from dl4mic_hpc.ssh.routes import Route
+from dl4mic_hpc.ssh.socks import SocksProxy
 from dl4mic_hpc.ssh.way import Way
 
 _PATIENCE = 30.0  # seconds for the server to open a channel
@@ -129,6 +130,11 @@ class Connection:
         return routes.open_route(
             self.start, self._way, route, node=node, job_id=job_id, session_dir=session_dir, say=say
         )
+
+    @contextlib.contextmanager
+    def proxy(self) -> Iterator[str]:
+        with SocksProxy(self._way.transport) as proxy:
+            yield proxy.address
 
     def close(self) -> None:
         self._opener.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""A local TCP port that leads to a port on the compute node.
+"""A local TCP port that leads somewhere else: `Tunnel`, to a port on the compute node.
 
 Each connection has two threads, one per direction, which block in `recv` and `send` and nowhere else; the end
 of one direction is passed on and leaves the other one open (a browser may end its request first).
@@ -50,18 +50,12 @@ def reserve_local_port(port: int | None) -> socket.socket:
     return listener
 
 
-class Tunnel:
-    """Forwards connections to 127.0.0.1:`local_port` to `remote_port` on the route's node, until closed.
+class Forwarding:
+    """Forwards connections to 127.0.0.1:`local_port` through the channels that `_open` gives, until closed."""
 
-    `failed` is set when the route is lost: the tunnel forwards nothing from then on, and `route.loss` says why.
-    """
-
-    def __init__(self, route: Route, remote_port: int, local: socket.socket | int | None = None) -> None:
+    def __init__(self, local: socket.socket | int | None = None) -> None:
         self._listener = local if isinstance(local, socket.socket) else reserve_local_port(local)
-        self.route = route
-        self.remote_port = remote_port
         self.local_port: int = self._listener.getsockname()[1]
-        self.failed = route.lost
         self._lock = threading.Lock()
         self._live: set[_Pair] = set()
         self._wake, self._woken = socket.socketpair()
@@ -90,6 +84,10 @@ class Tunnel:
         for sock in (self._listener, self._wake, self._woken):
             sock.close()
 
+    def _open(self, local: socket.socket) -> paramiko.Channel:
+        """The channel for a connection. SshError if there is none for it."""
+        raise NotImplementedError
+
     def _accept(self) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
@@ -112,12 +110,28 @@ class Tunnel:
             self._live.discard(pair)
 
 
+class Tunnel(Forwarding):
+    """Forwards connections to `remote_port` on the route's node.
+
+    `failed` is set when the route is lost: the tunnel forwards nothing from then on, and `route.loss` says why.
+    """
+
+    def __init__(self, route: Route, remote_port: int, local: socket.socket | int | None = None) -> None:
+        self.route = route
+        self.remote_port = remote_port
+        self.failed = route.lost
+        super().__init__(local)
+
+    def _open(self, local: socket.socket) -> paramiko.Channel:
+        return self.route.open_tcp(self.remote_port)
+
+
 class _Pair:
     """One local connection and its channel."""
 
-    def __init__(self, tunnel: Tunnel, local: socket.socket) -> None:
+    def __init__(self, forwarding: Forwarding, local: socket.socket) -> None:
         local.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._tunnel = tunnel
+        self._forwarding = forwarding
         self._local = local
         self._channel: paramiko.Channel | None = None
         self._aborted = False
@@ -143,7 +157,7 @@ class _Pair:
 
     def _run(self) -> None:
         try:
-            channel = self._tunnel.route.open_tcp(self._tunnel.remote_port)
+            channel = self._forwarding._open(self._local)
             with self._lock:
                 self._channel = channel
                 if self._aborted:
@@ -153,12 +167,13 @@ class _Pair:
             self._up(channel)
             down.join()
         except SshError as error:
-            log.debug("no channel for a connection to port %d: %s", self._tunnel.local_port, error)
+            log.debug("no channel for a connection to port %d: %s", self._forwarding.local_port, error)
         finally:
             if self._channel:
-                self._channel.close()
+                with contextlib.suppress(*FOREIGN):  # the connection may be gone
+                    self._channel.close()
             self._local.close()
-            self._tunnel._ended(self)
+            self._forwarding._ended(self)
 
     def _up(self, channel: paramiko.Channel) -> None:
         try:

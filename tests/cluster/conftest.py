@@ -12,13 +12,22 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from support.cluster import Cluster
+from support.sandbox_registry import SandboxRegistry
+from support.supply import BUILD, CLEAN, WORK, Supply
 
 from dl4mic_hpc import profile as profiles
 from dl4mic_hpc import sandbox as sandbox_room
 from dl4mic_hpc.profile import ClusterProfile
 
 ROOT = Path(__file__).resolve().parents[2]
-HOME = ROOT / ".cache" / "test-cluster"
+HOME = Path(os.environ.get("DL4MIC_TEST_CLUSTER", ROOT / ".cache" / "test-cluster"))
+CONFIGURATION = """\
+config:
+  dl4miceverywhere:
+    notebook_url: Tiny.ipynb
+    requirements_url: requirements.txt
+    description: A recipe that takes seconds
+"""
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +102,46 @@ def with_profile(other_laptop: Cluster) -> Callable[..., Cluster]:
         return other_laptop
 
     return make
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[..., Path]:
+    """A configuration of one's own with this Dockerfile, these other facts, and a notebook of one cell."""
+
+    def make(dockerfile: str, **facts: str) -> Path:
+        folder = tmp_path / "tiny"
+        folder.mkdir()
+        (folder / "configuration.yaml").write_text(
+            CONFIGURATION + "".join(f"    {key}: {value}\n" for key, value in facts.items())
+        )
+        (folder / "requirements.txt").write_text("")
+        (folder / "Dockerfile").write_text(dockerfile)
+        (folder / "Tiny.ipynb").write_text(
+            '{"cells": [{"cell_type": "code", "id": "a", "source": "1 + 1", "metadata": {}, "outputs": [], '
+            '"execution_count": null}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+        )
+        return folder / "configuration.yaml"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def registry(cluster: Cluster) -> SandboxRegistry:
+    return SandboxRegistry(cluster=cluster)
+
+
+@pytest.fixture
+def supply(cluster: Cluster, with_profile: Callable[..., Cluster]) -> Iterator[Supply]:
+    """A laptop and a work folder without any image."""
+
+    def profile(**changes: object) -> Cluster:
+        return with_profile(**{"work_dir": WORK, "build": BUILD, **changes})
+
+    cluster.inside("login", "sh", "-c", f"mkdir -p {WORK} && {CLEAN}", user="ada")
+    laptop = profile()
+    if cluster.inside("login", "ls", f"{WORK}/cluster.json", check=False) != f"{WORK}/cluster.json\n":
+        laptop.cli("cluster", "check", "sandbox")
+    yield Supply(cluster=cluster, laptop=laptop, profile=profile)
+    cluster.inside("login", "scancel", "--user=ada", "--full")
+    cluster.wait_until_idle()
+    cluster.inside("login", "sh", "-c", f"chmod -R u+rwX {WORK}; {CLEAN}")

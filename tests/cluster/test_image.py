@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-import pytest
 from support.cluster import Cluster
 
 from dl4mic_hpc import resources
 
-CONFIGURATION = """\
-config:
-  dl4miceverywhere:
-    notebook_url: Tiny.ipynb
-    requirements_url: requirements.txt
-    description: A recipe that takes seconds
-"""
 CANARY = "canary-7f3a9c"
 SITE = {
     "ca_file": ("ca.crt", f"# {CANARY}\n"),
@@ -36,25 +29,6 @@ RUN apt-config dump | grep -q 'Acquire::Retries "7"'
 RUN printenv no_proxy | grep -q canary
 RUN id -u | grep -qx 0 && touch /tmp/gone /opt/kept && chown 33:33 /opt/kept
 """
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Callable[[str], Path]:
-    """A configuration of one's own with this Dockerfile, and the demo's notebook."""
-
-    def make(dockerfile: str) -> Path:
-        folder = tmp_path / "tiny"
-        folder.mkdir()
-        (folder / "configuration.yaml").write_text(CONFIGURATION)
-        (folder / "requirements.txt").write_text("")
-        (folder / "Dockerfile").write_text(dockerfile)
-        (folder / "Tiny.ipynb").write_text(
-            '{"cells": [{"cell_type": "code", "id": "a", "source": "1 + 1", "metadata": {}, "outputs": [], '
-            '"execution_count": null}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
-        )
-        return folder / "configuration.yaml"
-
-    return make
 
 
 def test_the_build_environment_is_used_and_leaves_no_trace(
@@ -90,7 +64,7 @@ def test_the_build_environment_is_used_and_leaves_no_trace(
         for node in ("gpu01", "gpu02"):
             assert cluster.inside(node, "sh", "-c", "ls -d /tmp/dl4mic-build* 2> /dev/null || true") == ""
         listed = cluster.inside("login", "ls", "/scratch/ada/tiny/images").split()
-        assert sorted(PurePosixPath(name).suffix for name in listed) == [".json", ".sif"]
+        assert sorted(PurePosixPath(name).suffix for name in listed) == [".json", ".sif", ".used"]
     finally:
         cluster.inside("login", "rm", "-rf", "/scratch/ada/tiny", "/scratch/ada/site")
 
@@ -129,6 +103,29 @@ def test_two_launches_share_one_build(
         assert str(first["build_job_id"]) in cluster.jobs()
         laptop.cli("stop", first["session"])
         cluster.wait_until_idle()
+    finally:
+        cluster.inside("login", "rm", "-rf", "/scratch/ada/tiny")
+
+
+def test_an_image_is_made_on_the_login_node_only_where_the_profile_allows_it(
+    cluster: Cluster, with_profile: Callable[..., Cluster], recipe: Callable[[str], Path]
+):
+    configuration = str(
+        recipe("FROM debian:trixie-slim AS environment\nUSER root\nWORKDIR /home\nRUN true\n")
+    )
+    words = ("image", "build", "-c", configuration)
+    build = {"cpus": 2, "mem": "4G", "internet": "login"}
+    try:
+        laptop = with_profile(work_dir="/scratch/ada/tiny", build=build)
+        refused = laptop.cli(*words, code=7)
+        assert "its compute nodes have no internet" in refused.err and "--here" in refused.err
+        laptop = with_profile(work_dir="/scratch/ada/tiny", build={**build, "on_login_node": True})
+        made = PurePosixPath(laptop.cli(*words, "--json").json["image"])
+        told = json.loads(cluster.inside("login", "cat", str(made.with_suffix(".json"))))
+        assert (told["builder"]["node"], told["builder"]["job_id"]) == ("login", 0)
+        log = cluster.inside("login", "sh", "-c", "cat /scratch/ada/tiny/builds/*/build.log")
+        assert "on login" in log and cluster.jobs() == []
+        assert cluster.inside("login", "sh", "-c", "ls -d /tmp/dl4mic-build* 2> /dev/null || true") == ""
     finally:
         cluster.inside("login", "rm", "-rf", "/scratch/ada/tiny")
 

@@ -14,6 +14,9 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+SIF_CONFIG = "application/vnd.sylabs.sif.config.v1+json"
+SIF_LAYER = "application/vnd.sylabs.sif.layer.v1.sif"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 
 
@@ -28,7 +31,9 @@ class Documents:
         self.content: dict[str, bytes] = {}
 
     def add(self, document: object) -> str:
-        data = json.dumps(document).encode()
+        return self.keep(json.dumps(document).encode())
+
+    def keep(self, data: bytes) -> str:
         self.content[digest_of(data)] = data
         return digest_of(data)
 
@@ -38,13 +43,26 @@ class Documents:
         return self.add(says | ({"variant": variant[0]} if variant else {}))
 
     def manifest(
-        self, kind: str | None = OCI_MANIFEST, *, config: str = "", config_kind: str = OCI_CONFIG
+        self,
+        kind: str | None = OCI_MANIFEST,
+        *,
+        config: str = "",
+        config_kind: str = OCI_CONFIG,
+        layers: tuple[bytes, ...] = (),
+        layer_kind: str = OCI_LAYER,
     ) -> str:
         """kind: None for a manifest that does not name its own."""
         digest = config or self.config()
         entry = {"mediaType": config_kind, "digest": digest, "size": len(self.content[digest])}
         return self.add(
-            {"schemaVersion": 2, "config": entry, "layers": []} | ({"mediaType": kind} if kind else {})
+            {
+                "schemaVersion": 2,
+                "config": entry,
+                "layers": [
+                    {"mediaType": layer_kind, "digest": self.keep(data), "size": len(data)} for data in layers
+                ],
+            }
+            | ({"mediaType": kind} if kind else {})
         )
 
     def image(self, platform: str = "linux/amd64", kind: str | None = OCI_MANIFEST, **fields: Any) -> str:

@@ -67,12 +67,17 @@ class LocalRemote:
 
     def put(self, path: PurePosixPath, data: bytes, *, mode: int = 0o600) -> None:
         temporary = Path(f"{path}.part")
-        with temporary.open("wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
             file.write(data)
         temporary.replace(path)
 
     def get(self, path: PurePosixPath) -> bytes | None:
         return Path(path).read_bytes() if Path(path).exists() else None
+
+    def proxy(self) -> contextlib.AbstractContextManager[str]:
+        """No proxy: this machine is the login node."""
+        return contextlib.nullcontext("")
 
 
 class LocalProcess:

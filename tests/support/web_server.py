@@ -107,7 +107,7 @@ class WebServer:
                 if self.command != "HEAD":
                     self.wfile.write(answer.body)
 
-            do_HEAD = do_POST = do_GET  # noqa: N815 - the library's names
+            do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815 - the library's names
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
                 pass
@@ -115,8 +115,8 @@ class WebServer:
         return Handler
 
 
-def make_certificate(path: Path) -> Path:
-    """A certificate and its key for this computer, in one file that also serves for trusting it."""
+def make_certificate(path: Path, *names: str) -> Path:
+    """A certificate and its key for this computer and for `names`, in one file that also serves for trusting it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dl4mic-hpc test")])
     now = datetime.datetime.now(datetime.UTC)
@@ -129,7 +129,10 @@ def make_certificate(path: Path) -> Path:
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+            x509.SubjectAlternativeName(
+                [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *(x509.DNSName(one) for one in names)]
+            ),
+            critical=False,
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -20,7 +20,7 @@ from dl4mic_hpc import profile
 from dl4mic_hpc.cli import live
 from dl4mic_hpc.cli import session as session_commands
 from dl4mic_hpc.cli.main import app
-from dl4mic_hpc.sessions import check, listing
+from dl4mic_hpc.sessions import check, gpu, listing
 from dl4mic_hpc.sessions.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,7 +129,7 @@ def test_examples_name_commands_and_options_that_exist(page: Path) -> None:
 
 HEADINGS = {
     profile.ClusterProfile: ("Reaching the login node", "What a session asks Slurm for", "On the cluster"),
-    profile.Build: ("The job that builds an image",),
+    profile.Build: ("The job that pulls or builds an image",),
     profile.BuildEnvironment: ("The build environment",),
 }
 
@@ -248,6 +248,18 @@ def test_json_of_ps() -> None:
     assert shape({"version": 1, "sessions": [row]}) == shape(documented("ps"))
 
 
+def test_json_of_the_verdict_on_the_gpus() -> None:
+    verdict = gpu.GpuProof(verdict="works", level="framework")
+    assert shape(verdict.as_json()) == shape(documented("The verdict on the GPUs"))
+    kept = {"version", "key", *verdict.as_json()}
+    said = {
+        row[0]: set(re.findall(r"`(\w+)`", row[1]))
+        for row in rows(page_of("session-folder.md"))
+        if len(row) == 2
+    }
+    assert said["`gpu.json`, and `gpu/*.json` of the work folder"] == kept
+
+
 def test_json_of_recipe_convert_and_check(
     run_cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,8 +322,20 @@ def test_json_of_notebook_convert(
 
 
 def test_json_of_cluster_check() -> None:
-    row = check.Finding(what="Slurm", verdict="ok", detail="slurm 24.05.4").as_json()
-    assert shape({"version": 1, "cluster": "myuni", "checks": [row]}) == shape(documented("cluster check"))
+    from dl4mic_hpc.images.fitness import Fitness
+    from dl4mic_hpc.images.place import Folder, Place
+
+    flags: dict[str, tuple[str, ...]] = {"build": (), "exec": ()}
+    folders = (Folder(name="/tmp", path="/tmp", kind="xfs"),)
+    place = Place(node="gpu07", flags=flags, folders=folders, reached={"docker.io": True})
+    row = check.Finding(what="Slurm", verdict="ok", detail="slurm 24.05.4")
+    said = check.Report(findings=[row], fitness=Fitness(login=place, node=place, looked=0.0))
+    myuni = profile.parse("host: a\nwork_dir: /a", name="myuni")
+    # As JSON, in which there are no tuples.
+    answer = json.loads(json.dumps(said.as_json(myuni)))
+    answer["fitness"]["login"]["quota"] = answer["fitness"]["node"]["quota"] = [1, 2]
+    assert shape(answer) == shape(documented("cluster check"))
+    assert check.Report(findings=[row]).as_json(myuni)["fitness"] is None
 
 
 def test_json_of_the_sandbox() -> None:
@@ -329,6 +353,31 @@ def test_json_of_the_sandbox() -> None:
     assert shape(status.as_json()) == shape(documented("sandbox status"))
     removed = SandboxRemoved(instance="2d1b86", images_left=images)
     assert shape(removed.as_json()) == shape(documented("sandbox down"))
+
+
+def test_json_of_image_list_check_and_prune() -> None:
+    from dl4mic_hpc.images import tidy
+    from dl4mic_hpc.images.record import Entry
+    from dl4mic_hpc.images.shelf import Folder, Image, Leftover, Shelf, User
+
+    path = PurePosixPath("/scratch/a-0123456789abcdef.sif")
+    user = User(session="k7q2mx", state="running", job_id=41)
+    image = Image(
+        entry=Entry(path=path, mode=0o644, owner="ada", size=1, modified=1),
+        own=True, name="a", key="0123456789abcdef", record=None, fault="", used=None, users=(user,), built_by=None, busy=False,
+    )  # fmt: skip
+    left = Leftover(path=path, what="half an image", size=1, dead=True)
+    folder = Folder(path=path.parent, own=True, there=True)
+    shelf = Shelf(
+        cluster="myuni", now=2, user="ada", folders=(folder,), images=(image,), leftovers=(left,),
+        cache=0, cache_old=0, slurm_error="", building=False,
+    )  # fmt: skip
+    assert shape({"version": 1, **shelf.as_json()}) == shape(documented("image list"))
+    verdict = tidy.judge(image, sha256="", is_sif=True).as_json()
+    assert shape({"version": 1, "cluster": "myuni", "images": [verdict]}) == shape(documented("image check"))
+    pruning = tidy.Pruning(age=0, images=(), leftovers=(), cache=0, kept=((path, "in use"),)).as_json()
+    told = {"version": 1, "cluster": "myuni", "removed": False, **pruning}
+    assert shape(told) == shape(documented("image prune"))
 
 
 def test_every_command_with_json_has_its_section() -> None:

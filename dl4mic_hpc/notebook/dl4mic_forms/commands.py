@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from configparser import ConfigParser
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import environ
 from pathlib import Path, PurePosixPath
 from sys import prefix
@@ -40,13 +40,17 @@ _FOLDER_OPTIONS = {"wget": ("-P", "--directory-prefix"), "curl": ("--output-dir"
 
 @dataclass(frozen=True)
 class Fetch:
-    """One thing that a command asks the network for: program "git", "pip", "wget" …, and the file or folder it writes."""
+    """One thing that a command asks the network for: program "git", "pip", "wget" …, and the file or folder it writes.
+
+    `address` is written out for a file.
+    """
 
     program: str
     scheme: str
     host: str
     port: int
     target: str = ""
+    address: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -119,8 +123,15 @@ def _of_command(words: list[str]) -> list[Fetch]:
     found = []
     for scheme, host, port, file in addresses:
         kept = named or ("" if program == "curl" and "-O" not in arguments else PurePosixPath(file).name)
-        found.append(Fetch(program, scheme, host, port, str(PurePosixPath(folder, kept)) if kept else ""))
+        target = str(PurePosixPath(folder, kept)) if kept else ""
+        found.append(Fetch(program, scheme, host, port, target, _written(arguments, scheme, host)))
     return found
+
+
+def _written(arguments: list[str], scheme: str, host: str) -> str:
+    """The one argument that is an address of this host, as it was written; "" if there are several."""
+    found = [one for one in arguments if (_address(one) or ("", ""))[:2] == (scheme, host)]
+    return found[0] if len(found) == 1 else ""
 
 
 def clones(line: str) -> list[Clone]:

@@ -2,6 +2,7 @@
 
 `!git clone`, `!wget`, `!curl`, `!gdown`, `!aria2c` and `!pip install` would wait for minutes on a compute node
 without internet. Before such a line runs, its host is asked; programs that Python code starts are not looked at.
+Pretrained weights that the launch has brought are taken from there, whether there is an answer or not.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .commands import PORTS, Fetch, fetches
 from .folders import DATA
 from .network import no_answer, reachable
 from .plain import say
+from .weights import find
 
 _CELL_MAGICS = ("bash", "sh")
 
@@ -63,6 +65,8 @@ def _guarded(shell: Any, line: str, run: Callable[[], Any]) -> Any:
     others = [fetch for fetch in found if fetch.program != "pip"]
     if alone and others and others[0].program == "git" and _there(others[0]):
         return _instead(shell, line, f"already there: {others[0].target}", code=0)
+    if alone and others and _brought(others[0]):
+        return _instead(shell, line, f"taken from the cluster's weights: {others[0].target}", code=0)
     silent = [f for f in others if not (f.program == "git" and _there(f)) and not _answers(f)]
     for fetch in silent:
         _bring(fetch)
@@ -112,6 +116,17 @@ def _answers(fetch: Fetch) -> bool:
         return reachable(fetch.host, fetch.port)
     parts = urlsplit(proxy if "//" in proxy else "//" + proxy)
     return reachable(parts.hostname or "", parts.port or PORTS["http"])
+
+
+def _brought(fetch: Fetch) -> bool:
+    """Copies what would be fetched from the weights that the launch has brought, if it is among them."""
+    file = find(fetch.address) if fetch.target and fetch.address else None
+    if file is None:
+        return False
+    target = _place(fetch)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(str(file), str(target))
+    return True
 
 
 def _bring(fetch: Fetch) -> None:

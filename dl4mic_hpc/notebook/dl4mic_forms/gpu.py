@@ -1,38 +1,25 @@
-"""Says in plain words which GPUs this session has, and whether TensorFlow or PyTorch sees them. Python 3.7 syntax only."""
+"""Says in plain words, in the notebook, which GPUs this session has and whether its software computes on them.
+
+The session's job has a proof of its own running since its start (gpu_proof.py); here its words are read, and only
+where there is none, outside a session, is it made. Python 3.7 syntax only.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import tempfile
 import time
-from importlib.util import find_spec
-from typing import Iterator
+from pathlib import Path
+from typing import Any, Iterator
 
+from . import gpu_proof
 from .plain import say
 
-_SMI = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-_SMI_SECONDS = 10
-_FRAMEWORK_SECONDS = 120
+PROOF = "DL4MIC_GPU_PROOF"
+"""The folder of the session's proof; "none" in a session that asked for no GPU."""
 
-# Each runs in a process of its own, so that no memory of the GPU stays taken, and ends with a line of JSON: version, GPUs.
-_FRAMEWORKS = {
-    "tensorflow": (
-        "TensorFlow",
-        "import json, tensorflow as tf\n"
-        "try: found = [d.name for d in tf.config.list_physical_devices('GPU')]\n"
-        "except AttributeError:\n"  # TensorFlow 1
-        "    from tensorflow.python.client import device_lib\n"
-        "    found = [d.name for d in device_lib.list_local_devices() if d.device_type == 'GPU']\n"
-        "print(json.dumps([tf.__version__, len(found)]))",
-    ),
-    "torch": (
-        "PyTorch",
-        "import json, torch\n"
-        "print(json.dumps([torch.__version__, torch.cuda.device_count() if torch.cuda.is_available() else 0]))",
-    ),
-}
+_PAUSE = 0.2
 
 
 def check_gpu() -> None:
@@ -46,24 +33,33 @@ def check_gpu() -> None:
 
 def _findings() -> Iterator[str]:
     yield from _job()
-    if os.environ.get("DL4MIC_SIMULATED", "0") not in ("", "0"):
-        yield "GPU: SIMULATED. This is the practice cluster: nothing is computed on a GPU, training is slow."
-        return
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = _nvidia()
-    if not gpus or visible in ("", "-1", "NoDevFiles"):
+    place = os.environ.get(PROOF, "")
+    if place == "none":
         yield "GPU: NONE. Everything works, but training takes many times as long."
         yield "For a GPU, end this session and launch it again with -g 1."
         return
-    for gpu in gpus:
-        yield f"GPU: {gpu}"
-    if visible is not None:
-        yield f"Of this node's GPUs this session uses: {visible}"
-    present = [name for name in _FRAMEWORKS if find_spec(name) is not None]
-    if not present:
-        yield "Neither TensorFlow nor PyTorch is in this image, so whether they see the GPU was not asked."
-    for name in present:
-        yield _seen_by(name)
+    if place:
+        found = _read(Path(place))
+        if found is None or found["proving"]:
+            yield f"GPU: being tried out; this takes up to {gpu_proof.FRAMEWORK_SECONDS:.0f} s after the start …"
+            found = _wait(Path(place))
+    else:
+        yield "GPU: being tried out …"
+        with tempfile.TemporaryDirectory() as folder:
+            found = gpu_proof.prove(Path(folder), asked=1)
+    yield from _words(found)
+
+
+def _words(found: dict[str, Any] | None) -> Iterator[str]:
+    if found is None:
+        yield "GPU: nothing is known; the proof that the session began has left no word."
+        return
+    told = gpu_proof.sentence(found)
+    yield "GPU: " + told[0].upper() + told[1:] + ("" if told.endswith(".") else ".")
+    if found["gpus"]:
+        yield "Driver {}, {}".format(found["driver"] or "of unknown release", ", ".join(found["gpus"]))
+    if found["verdict"] == "cpu":
+        yield "Everything works, but training takes many times as long. End this session unless that is what you want."
 
 
 def _job() -> Iterator[str]:
@@ -76,41 +72,19 @@ def _job() -> Iterator[str]:
         yield "Time left: {} h {:02d} min".format(*divmod(minutes, 60))
 
 
-def _nvidia() -> list[str]:
-    """Name, memory and driver of every GPU; empty without a driver."""
+def _read(folder: Path) -> dict[str, Any] | None:
     try:
-        answer = subprocess.run(
-            _SMI,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            timeout=_SMI_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    if answer.returncode:
-        return []
-    rows = [[part.strip() for part in line.split(",")] for line in answer.stdout.splitlines()]
-    return ["{}, {}, driver {}".format(*row) for row in rows if len(row) == 3]
+        found = json.loads((folder / gpu_proof.VERDICT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
-def _seen_by(module: str) -> str:
-    name, program = _FRAMEWORKS[module]
-    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", TF_FORCE_GPU_ALLOW_GROWTH="true")
-    try:
-        answer = subprocess.run(
-            [sys.executable, "-c", program],
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=_FRAMEWORK_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return f"{name} did not say within {_FRAMEWORK_SECONDS} s whether it sees the GPU."
-    if answer.returncode:
-        reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return f"{name} cannot be loaded: {reason}"
-    version, count = json.loads(answer.stdout.splitlines()[-1])
-    if not count:
-        return f"{name} {version} does NOT see the GPU: it may have been built for another CUDA, and computes on the CPU."
-    return f"{name} {version} sees {count} GPU{'s' if count > 1 else ''}."
+def _wait(folder: Path) -> dict[str, Any] | None:
+    """The last verdict, or the first one where the last never comes."""
+    end = time.monotonic() + gpu_proof.FRAMEWORK_SECONDS + gpu_proof.DRIVER_SECONDS
+    while True:
+        found = _read(folder)
+        if (found is not None and not found["proving"]) or time.monotonic() >= end:
+            return found
+        time.sleep(_PAUSE)

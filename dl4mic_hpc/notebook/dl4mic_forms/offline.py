@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from . import fetching, network
+from . import fetching, network, weights
 from .plain import say
 
 VERSIONS = "Latest_Notebook_versions.csv"  # columns Notebook and Version, one row per notebook
@@ -13,8 +13,9 @@ RELEASE = "Latest_ZeroCostDL4Mic_Release.csv"  # the newest version is the only 
 
 
 def install(shell: Any) -> None:
-    """Bounds this kernel's waits for the network, and looks at shell lines that fetch; twice is as good as once."""
+    """Bounds this kernel's waits for the network, and answers from what was brought; twice is as good as once."""
     network.bound_sockets()
+    weights.install()
     fetching.install(shell)
 
 

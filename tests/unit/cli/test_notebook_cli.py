@@ -143,6 +143,7 @@ def test_what_is_shown_without_network(
         assert " ".join(paper.text.split()) in running and paper.address in running
     for line in spec.layout.splitlines():
         assert line in shown.out
+    assert all(one.name in running for one in spec.weights)
     for key, why in spec.corrected.items():
         assert f"corrected {key}: {why}" in running
     assert "The form fields cannot be shown: the notebook cannot be fetched: no network" in running
@@ -163,6 +164,20 @@ def test_what_could_not_be_had_is_null(run_cli: Run) -> None:
     assert shown["fields_missing"] == "the notebook cannot be fetched: no network"
     assert shown["files"]["requirements"]["name"] == "WGAN_requirements_simple.txt"
     assert list(shown["corrected"]) == ["requirements_url"]
+
+
+@pytest.mark.usefixtures("no_network")
+def test_weights_are_shown(run_cli: Run) -> None:
+    shown = json.loads(run_cli("notebook", "show", "stardist_3d", "--json").out)["weights"]
+    assert [one["name"] for one in shown] == [
+        "config.json",
+        "thresholds.json",
+        "weights_best.h5",
+        "weights_last.h5",
+    ]
+    assert {one["library"] for one in shown} == {"notebook"}
+    assert [bool(one["sha256"]) for one in shown] == [True, True, False, False]
+    assert shown[0]["url"].startswith("https://raw.githubusercontent.com/stardist/")
 
 
 # ---- check -----------------------------------------------------------------------------------------------------------

@@ -51,14 +51,12 @@ def test_everything_is_there(remote: LocalRemote, tmp_path: Path):
     facts = probe(
         remote,
         profile_at(tmp_path / "work"),
-        image=PurePosixPath(tmp_path / "x.sif"),
-        build_name="dl4mic-build-x",
+        images=[PurePosixPath(tmp_path / "x.sif")],
         data=PurePosixPath(tmp_path),
         job_script="#!/bin/bash\ngood\n",
     )
     assert facts.problems(profile_at(tmp_path)) == {}
-    assert (facts.image_there, facts.data_there, facts.refusal) == (False, True, None)
-    assert (facts.build_job, facts.build_dir) == (41, PurePosixPath("/scratch/me/builds/x y"))
+    assert (facts.images, facts.data_there, facts.refusal) == ({}, True, None)
     assert facts.time_limits == {"gpu*": "1-00:00:00", "short": "30:00"}
     assert facts.free_bytes and facts.free_bytes > 0
     assert len(remote.commands) == 1
@@ -75,18 +73,39 @@ def test_a_request_that_slurm_would_refuse(remote: LocalRemote, tmp_path: Path):
     assert facts.refusal == "allocation failure: Invalid qos specification"
 
 
-def test_an_image_that_is_there_is_being_built_by_nobody(remote: LocalRemote, tmp_path: Path):
-    image = tmp_path / "x.sif"
+def test_of_an_image_that_is_there_record_and_owners_are_told(remote: LocalRemote, tmp_path: Path):
+    folder = tmp_path / "a group's images"
+    folder.mkdir()
+    image = folder / "x.sif"
     image.write_bytes(b"sif")
-    facts = probe(remote, profile_at(tmp_path / "w"), image=PurePosixPath(image), build_name="dl4mic-build-x")
-    assert (facts.image_there, facts.build_job) == (True, None)
-
-
-def test_data_and_image_that_are_not_there(remote: LocalRemote, tmp_path: Path):
-    facts = probe(
-        remote, profile_at(tmp_path / "w"), image=PurePosixPath("/none.sif"), data=PurePosixPath("/none")
+    image.with_suffix(".json").write_text(
+        '{"version": 1, "key": "k", "name": "n", "size": 3, "modified": 7,\n'
+        ' "sha256": "0", "source": {"kind": "recipe"}}\n'
     )
-    assert (facts.image_there, facts.data_there) == (False, False)
+    asked = [PurePosixPath("/none.sif"), PurePosixPath(image)]
+    facts = probe(remote, profile_at(tmp_path / "w"), images=asked)
+    (seen,) = facts.images.values()
+    assert seen.path == PurePosixPath(image) and seen.record is not None
+    assert (seen.record.size, seen.entries[0].size, seen.entries[0].owner) == (3, 3, facts.user)
+    assert [entry.path for entry in seen.entries] == [
+        PurePosixPath(path) for path in (image, image.with_suffix(".json"), *image.parents)
+    ]
+    assert len(remote.commands) == 1
+
+
+def test_an_image_behind_a_link_is_looked_at_where_it_lies(remote: LocalRemote, tmp_path: Path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x.sif").write_bytes(b"sif")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    image = PurePosixPath(tmp_path / "link" / "x.sif")
+    seen = probe(remote, profile_at(tmp_path / "w"), images=[image]).images[image]
+    assert seen.record is None
+    assert seen.entries[1].path == PurePosixPath(tmp_path / "real")
+
+
+def test_data_that_is_not_there(remote: LocalRemote, tmp_path: Path):
+    facts = probe(remote, profile_at(tmp_path / "w"), data=PurePosixPath("/none"))
+    assert (facts.images, facts.data_there) == ({}, False)
 
 
 def test_a_machine_without_slurm_and_apptainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -130,6 +149,6 @@ def test_a_controller_that_does_not_answer_is_asked_once(
     (stand_ins / "sinfo").write_text(f"#!/bin/sh\necho '{said}' >&2; exit 1\n")
     (stand_ins / "squeue").write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
     profile = profile_at(tmp_path / "work")
-    problem = probe(remote, profile, build_name="b", job_script="good\n").problems(profile)["Slurm"]
+    problem = probe(remote, profile, job_script="good\n").problems(profile)["Slurm"]
     assert "does not answer" in problem.message and said in problem.message
     assert not (tmp_path / "asked").exists()

@@ -14,7 +14,9 @@ from support.web_server import Answer, WebServer
 from dl4mic_hpc import catalog
 from dl4mic_hpc import profile as profiles
 from dl4mic_hpc.catalog import NotebookSpec, Pinned
-from dl4mic_hpc.errors import Dl4micError, JobError, SshError, UsageError
+from dl4mic_hpc.errors import Dl4micError, ImageError, JobError, SshError, UsageError
+from dl4mic_hpc.images.fitness import Fitness
+from dl4mic_hpc.images.place import Place
 from dl4mic_hpc.remote import CommandResult
 from dl4mic_hpc.sessions import store
 from dl4mic_hpc.sessions.launch import LaunchPlan, LaunchRequest, LocalSide, plan_launch, submit
@@ -37,7 +39,8 @@ class Nobody:
 def upload_nothing(*_: object) -> None: ...
 
 
-LOCAL = LocalSide(upload=upload_nothing)
+PLACE = Place(node="n", user_namespaces=True, subuids=65536, subgids=65536, newuidmap=True)
+LOCAL = LocalSide(upload=upload_nothing, fit=Fitness(login=PLACE, node=PLACE, looked=0.0, corrected="nodes"))
 
 
 class LosesTheAnswer(LocalRemote):
@@ -130,20 +133,42 @@ def test_a_launch_puts_everything_in_place(site: Site):
     assert "From: mirror:5000/library/debian:trixie-slim" in (bundle / "image.def").read_text()
 
 
-def test_a_cached_image_is_used_unless_it_is_to_be_built_again(site: Site):
-    plan = site.plan()
-    image = Path(plan.image.image)
-    image.parent.mkdir(parents=True)
+def make_image(place: PurePosixPath, *, size: int = 3) -> None:
+    """An image with its record; `size` is what the record says."""
+    image = Path(place)
+    image.parent.mkdir(parents=True, exist_ok=True)
     image.write_bytes(b"sif")
-    assert submit(site.remote, plan, Nobody(), LOCAL).build_job_id is None
-    assert submit(site.remote, site.plan(image="build"), Nobody(), LOCAL).build_job_id == 41
+    record = {
+        "version": 1,
+        "key": "k",
+        "name": "n",
+        "size": size,
+        "modified": int(image.stat().st_mtime),
+        "sha256": "0",
+        "source": {"kind": "recipe", "reference": "", "digest": ""},
+    }
+    image.with_suffix(".json").write_text(json.dumps(record))
+
+
+def test_a_cached_image_is_used(site: Site):
+    plan = site.plan()
+    make_image(plan.session.image)
+    session = submit(site.remote, plan, Nobody(), LOCAL)
+    assert (session.build_job_id, session.image) == (None, plan.session.image)
+    told = json.loads((Path(session.session_dir) / "provenance.json").read_text())
+    assert (told["image"]["how"], told["image"]["sha256"]) == ("there", "0")
+
+
+def test_an_image_that_its_record_does_not_tell_of_is_made_anew(site: Site):
+    plan = site.plan()
+    make_image(plan.session.image, size=4)
+    assert submit(site.remote, plan, Nobody(), LOCAL).build_job_id == 41
 
 
 def test_a_few_commands_are_enough(site: Site):
     """Each is a round trip to the other end of the world."""
     plan = site.plan()
-    Path(plan.image.image).parent.mkdir(parents=True)
-    Path(plan.image.image).write_bytes(b"sif")
+    make_image(plan.session.image)
     submit(site.remote, plan, Nobody(), LOCAL)
     assert len(site.remote.commands) == 2
 
@@ -170,6 +195,25 @@ def test_a_job_refused_after_the_build_was_submitted_takes_the_build_with_it(sit
     assert any(call.endswith(" 41") for call in site.calls("scancel"))
 
 
+def test_an_image_that_was_done_long_before_the_data_is_not_waited_for(site: Site):
+    """Slurm forgets a job after MinJobAge: then nothing can depend on it."""
+    plan = site.plan()
+    image = Path(plan.session.image)
+    site.program(
+        "sbatch",
+        f"""case $1 in --test-only) ;; *)
+            if grep -q dependency=afterok "$2"; then
+                mkdir -p {image.parent}; echo sif > {image}
+                echo "sbatch: error: Batch job submission failed: Job dependency problem" >&2; exit 1
+            fi
+            echo 41 ;;
+        esac""",
+    )
+    session = submit(site.remote, plan, Nobody(), LOCAL)
+    assert session.job_id == 41
+    assert "afterok" not in (Path(session.session_dir) / "job.sh").read_text()
+
+
 @pytest.mark.parametrize("problem", [KeyboardInterrupt(), OSError("disk")])
 def test_an_interrupted_copy_is_cleared_away(site: Site, problem: BaseException, tmp_path: Path):
     def broken(*_: object) -> None:
@@ -177,7 +221,7 @@ def test_an_interrupted_copy_is_cleared_away(site: Site, problem: BaseException,
 
     plan = plan_with_data(site, tmp_path)
     with pytest.raises(type(problem)):
-        submit(site.remote, plan, Nobody(), LocalSide(upload=broken))
+        submit(site.remote, plan, Nobody(), dataclasses.replace(LOCAL, upload=broken))
     assert site.left() == [] and store.every() == []
     assert len(site.calls("scancel")) == 2
 
@@ -207,15 +251,17 @@ def test_when_the_connection_breaks_at_sbatch_the_session_stays_on_record(site: 
 
 def test_the_same_notebook_gives_the_same_image_and_another_session(site: Site):
     one, two = site.plan(), site.plan()
-    assert one.image.image == two.image.image
+    assert one.session.image == two.session.image
     assert one.session.id != two.session.id
     assert one.session.submit_token != two.session.submit_token
 
 
 def test_the_image_may_lie_anywhere_on_the_cluster(site: Site):
     plan = site.plan(image="/group/images/x.sif")
-    assert plan.image.image == PurePosixPath("/group/images/x.sif")
-    assert plan.image.bundle is None
+    assert list(plan.wish.places(site.profile)) == [PurePosixPath("/group/images/x.sif")]
+    with pytest.raises(ImageError, match="does not exist on uni"):
+        submit(site.remote, plan, Nobody(), LOCAL)
+    assert site.left() == [] and store.every() == []
 
 
 def test_a_headless_session_brings_its_parameters_and_starts_no_jupyterlab(site: Site):
@@ -259,9 +305,10 @@ def test_a_pinned_notebook_is_fetched_once_and_its_origin_is_kept(site: Site):
         first = site.plan(spec=spec)
     second = site.plan(spec=spec)
     assert first.files["home/Pixels.ipynb"] == second.files["home/Pixels.ipynb"]
-    told = json.loads(second.files["provenance.json"])["notebook"]
+    told = second.provenance["notebook"]
+    assert isinstance(told, dict)
     assert (told["url"], told["revision"], told["sha256"]) == (f"{server.url}/n.ipynb", "c" * 40, sha256)
-    assert b"s3cret" not in second.files["home/Pixels.ipynb"] + second.files["provenance.json"]
+    assert b"s3cret" not in second.files["home/Pixels.ipynb"] + json.dumps(second.provenance).encode()
 
 
 def test_code_that_names_content_gets_such_a_folder(site: Site, tmp_path: Path):

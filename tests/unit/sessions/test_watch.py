@@ -13,6 +13,7 @@ from unit.sessions.test_store import session as make_session
 
 from dl4mic_hpc.errors import ImageError, JobError, RemoteError, SessionGoneError
 from dl4mic_hpc.remote import CommandResult
+from dl4mic_hpc.sessions.gpu import GpuProof
 from dl4mic_hpc.sessions.session import Session
 from dl4mic_hpc.sessions.watch import look, wait_until_ready
 
@@ -37,6 +38,9 @@ class Told:
 
     def on_node(self, node: str) -> None:
         self.nodes.append(node)
+
+    def on_gpu(self, found: GpuProof) -> None:
+        self.words.append(found.sentence)
 
 
 class Impatient(LocalRemote):
@@ -165,8 +169,9 @@ def test_a_build_that_was_killed_before_it_could_say_so(place: Place):
     place.slurm(squeue="6|OUT_OF_MEMORY|None|gpu01|N/A|0:00\n7|PENDING|Dependency||N/A|0:00\n", sacct="")
     session = place.building()
     place.slurm(squeue="6|OUT_OF_MEMORY|None|gpu01|N/A|0:00\n7|CANCELLED|None||N/A|0:00\n")
-    with pytest.raises(ImageError, match=r"build\.mem"):
+    with pytest.raises(ImageError) as problem:
         wait_until_ready(place.remote, session, Told())
+    assert "build.mem" in problem.value.hint
 
 
 def test_the_builds_last_line_is_shown_while_it_runs(place: Place):

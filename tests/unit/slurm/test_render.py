@@ -44,8 +44,19 @@ BUILD = BuildSpec(
     cache_dir=PurePosixPath("/scratch/me/cache"),
     apptainer="apptainer",
     resources=RESOURCES,
-    manifest_sha256="0",
+    facts='{"version": 1, "key": "abc"',
 )
+FOLDER = PurePosixPath("/scratch/me/layout")
+BUILDS = [
+    BUILD,
+    dataclasses.replace(
+        BUILD, again=True, tmp_dir=PurePosixPath("/local/my tmp"), site_files={"pip.conf": FOLDER}
+    ),
+    dataclasses.replace(BUILD, source="docker://registry:5000/x@sha256:0", plain_http=True, room=5 * 1024**3),
+    dataclasses.replace(BUILD, source="oras://registry/x:1", modules=("apptainer",), pre_script="echo hello"),
+    dataclasses.replace(BUILD, source=f"oci:{FOLDER}", downloaded=FOLDER),
+    dataclasses.replace(BUILD, source=f"sif:{FOLDER}/blobs/sha256/0", downloaded=FOLDER),
+]
 
 
 def directives(script: str) -> list[str]:
@@ -97,6 +108,28 @@ def test_every_value_of_a_build_arrives_whole(value: str):
         "export",
         f"http_proxy={value}",
     ]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_where_an_image_comes_from_arrives_whole(value: str):
+    folder = PurePosixPath("/scratch") / value
+    spec = dataclasses.replace(BUILD, source=f"oci:{folder}", downloaded=folder, tmp_dir=folder, facts=value)
+    script = render_build(spec)
+    assert f'"$part" {shlex.quote(f"oci:{folder}")} ||' in script
+    assert assignment(script, "place") == [f"place={folder}"]
+    assert (
+        shlex.split(next(line for line in script.splitlines() if line.endswith('"$(id -un)" \\'))[:-1])[0]
+        == value
+    )
+
+
+@pytest.mark.parametrize("spec", BUILDS)
+def test_build_scripts_pass_shellcheck(spec: BuildSpec):
+    assert shellcheck(render_build(spec), "--severity=warning") == ""
+
+
+def test_two_jobs_for_one_image_run_one_after_the_other():
+    assert "--dependency=singleton" in directives(render_build(BUILD))
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\r", "a\x00b", "a\tb", "a\x1b[2J"])
@@ -181,8 +214,8 @@ def test_colabs_working_folder_is_the_sessions_with_its_data():
 
 
 def test_simulated_gpus_are_known_inside():
-    assert "export DL4MIC_SIMULATED=1" in entry(render_job(dataclasses.replace(JOB, simulated=True)))
-    assert "SIMULATED" not in render_job(JOB)
+    assert " --simulated " in entry(render_job(dataclasses.replace(JOB, simulated=True)))
+    assert " --simulated " not in render_job(JOB)
 
 
 LONG = """#!/bin/sh

@@ -13,53 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.images import DOCKER_MANIFEST, OCI_MANIFEST, Documents
+from support.images import DOCKER_MANIFEST, OCI_MANIFEST
+from support.registry import Registry
 from support.web_server import Answer, Asked, WebServer
 
 from dl4mic_hpc.errors import RecipeError
 from dl4mic_hpc.sources import registry, web
 from dl4mic_hpc.sources.cache import Cache
-from dl4mic_hpc.sources.manifests import Image
 from dl4mic_hpc.sources.reference import parse
 from dl4mic_hpc.sources.registry import Access
 
 PERSON = ("ada", "s3cret-w0rd")
 BASIC = "Basic " + base64.b64encode(":".join(PERSON).encode()).decode()
-
-
-class Registry:
-    """The images of one repository. token: what a request must carry, and the token server's answer."""
-
-    def __init__(self, server: WebServer) -> None:
-        self.server = server
-        self.held = Documents()
-        self.tags: dict[str, str] = {}
-        self.token = ""
-        self.names_kinds = True
-        server.answer = self.answer
-
-    def push(self, digest: str, tag: str = "1") -> str:
-        self.tags[tag] = digest
-        return digest
-
-    def answer(self, asked: Asked) -> Answer:
-        if asked.path == "/token":
-            return Answer(body=json.dumps({"token": self.token}).encode())
-        if self.token and asked.headers.get("authorization") != f"Bearer {self.token}":
-            realm = f'Bearer realm="{self.server.url}/token",service="here",scope="repository:lab/x:pull"'
-            return Answer(status=401, headers={"WWW-Authenticate": realm})
-        _, _, kind, name = asked.path.rsplit("/", 3)
-        digest = self.tags.get(name, name)
-        if not asked.path.startswith("/v2/lab/x/") or digest not in self.held.content:
-            return Answer(status=404)
-        kinds = {"Content-Type": OCI_MANIFEST} if self.names_kinds and kind == "manifests" else {}
-        return Answer(body=self.held.content[digest], headers=kinds)
-
-    def resolve(
-        self, cache: Cache, name: str = "lab/x:1", *, platform: str = "linux/amd64", **access: object
-    ) -> Image:
-        image = parse(f"{self.server.host}/{name}")
-        return registry.resolve(image, platform, cache=cache, access=Access(**access))  # type: ignore[arg-type]
 
 
 @pytest.fixture
