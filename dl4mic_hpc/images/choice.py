@@ -160,7 +160,7 @@ def choose(
             "that was asked for" if wish.way == "build" else "there is no published image of it"
         )
         return made("build", "recipe", reason)
-    raise _nothing(wish, missing)
+    raise _nothing(wish, missing, notes)
 
 
 def unusable(found: Seen, profile: ClusterProfile, *, user: str) -> str:
@@ -176,16 +176,17 @@ def unusable(found: Seen, profile: ClusterProfile, *, user: str) -> str:
     return record.distrust(found.entries, user=user, trusted=profile.trusted_owners)
 
 
-def _nothing(wish: Wish, missing: str) -> ImageError:
+def _nothing(wish: Wish, missing: str, notes: list[str]) -> ImageError:
+    passed_over = "".join(f"; {note}" for note in notes)
     if missing:
         without = f", and it cannot be built: {wish.no_bundle}" if wish.no_bundle else ""
         return ImageError(
-            f"{missing}{without}",
+            f"{missing}{without}{passed_over}",
             hint="look for a typing error in the name and the tag; without --image and -t it is found or built"
             if not wish.no_bundle
             else "launch again when this computer has internet, or give an image of your own with --image",
         )
     return ImageError(
-        f"there is no image of {wish.name}, and none can be built: {wish.no_bundle or 'there is no recipe'}",
+        f"there is no image of {wish.name}, and none can be built: {wish.no_bundle or 'there is no recipe'}{passed_over}",
         hint="give an image of your own with --image",
     )
