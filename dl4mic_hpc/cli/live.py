@@ -285,6 +285,7 @@ def _facts(session: Session) -> dict[str, Any]:
         "build_job_id": session.build_job_id,
         "gpus": session.gpus,
         "gpus_simulated": session.simulated,
+        "image": str(session.image),
         "session_dir": str(session.session_dir),
         "results": str(session.results),
     }
