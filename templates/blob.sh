@@ -32,6 +32,7 @@ finish() {
 
 if [ "$action" = look ]; then
     mkdir -p "$layout" || exit 1
+    touch "$layout"  # `image prune` removes what has rested
     while read -r algorithm hash size; do
         blob=$layout/blobs/$algorithm/$hash
         mkdir -p "$layout/blobs/$algorithm" || exit 1

@@ -2,7 +2,7 @@
 #   there                   somebody has made the image meanwhile
 #   submitted JOB FOLDER    by this call
 #   building JOB FOLDER     by another one, still pending or running
-# $1 image, $2 this call's build folder, staged; $3 'again' or ''.
+# $1 image, $2 this call's build folder, staged; $3 SIZE:TIME of the image that is to be replaced, or ''.
 # The lock only spares a second build: jobs write to files of their own and rename, so a wrong guess harms nothing.
 image=$1 build=$2 again=$3
 lock=${image%.sif}.lock
@@ -17,7 +17,7 @@ alive() {
     esac
 }
 there() {
-    [ -z "$again" ] && [ -s "$image" ] && [ -s "$record" ]
+    [ -s "$image" ] && [ -s "$record" ] && [ "$(stat --format=%s:%Y "$image")" != "$again" ]
 }
 answer() {
     printf '%s\t%s\t%s\n' "$1" "$2" "$3"
@@ -32,13 +32,14 @@ while [ "$waited" -lt 300 ]; do
             answer there
         fi
         printf '%s\n' "$build" > "$lock/build_dir"
-        if said=$(cd "$build" && sbatch --parsable build.sh); then
+        said=$(cd "$build" && sbatch --parsable build.sh)
+        code=$?
+        if [ "$code" = 0 ]; then
             printf '%s\n' "$said" > "$build/job.id"
             job=$(sed -n 's/^\([0-9][0-9]*\).*/\1/p' "$build/job.id" | tail -n 1)
             printf '%s\n' "$job" > "$lock/job"
             answer submitted "$job" "$build"
         fi
-        code=$?
         rm -rf "$lock"
         exit "$code"
     fi
@@ -47,6 +48,8 @@ while [ "$waited" -lt 300 ]; do
     other=$(cat "$lock/build_dir" 2> /dev/null)
     if [ -n "$job" ]; then
         if alive "$job"; then
+            # Whoever would cancel that job sees that others wait for it.
+            [ ! -d "$other" ] || : > "$other/joined"
             rm -rf "$build"
             answer building "$job" "$other"
         fi

@@ -14,6 +14,9 @@ line() {
     [ ! -r "$1" ] || IFS= read -r text < "$1"
 }
 
+# The job in sbatch's answer ("7" or "7;cluster"), in $text: a site's notices may stand before it.
+job_in() { text=$(sed -n 's/^[0-9][0-9]*\(;.*\)\{0,1\}$/&/p' "$1" 2> /dev/null | tail -n 1); }
+
 # What others wrote cannot end a field.
 plain() { tr -d '\035\036'; }
 entries() { stat -L --format='%a|%U|%s|%Y|%n' -- "$@" 2> /dev/null | plain; }
@@ -34,6 +37,20 @@ old_in_cache() {
     find "$work/cache/apptainer" -type f ! -name index.json ! -name oci-layout ! -newermt "@$since" ! -newerat "@$since" "$@"
 }
 total() { awk '{ all += $1 } END { printf "%.0f", all }'; }
+
+# Of each thing in the folder $1: its bytes, and when something in it was last written.
+sizes() {
+    find "$1" -mindepth 1 -printf '%P\t%y\t%s\t%T@\n' 2> /dev/null | awk -F '\t' '
+        { split($1, part, "/"); name = part[1]; size[name] += ($2 == "f") * $3; if ($4 > last[name]) last[name] = $4 }
+        END { for (name in size) printf "%s\t%.0f\t%.0f\n", name, size[name], last[name] }'
+}
+
+# The folders of builds that have not ended and convert the downloaded image $1.
+builds_with() {
+    grep -lF -- "/cache/layouts/${1##*/}" "$work"/builds/*/build.sh 2> /dev/null | while IFS= read -r script; do
+        [ -e "${script%/*}/exit.json" ] || printf '%s\n' "${script%/*}"
+    done
+}
 
 look() {
     age=$1
@@ -62,18 +79,26 @@ look() {
     done
     for folder in "$work"/builds/*/; do
         [ -d "$folder" ] || continue
-        line "$folder/job.id"
+        job_in "$folder/job.id"
         printf '\035build\036%s\036%s' "${folder%/}" "$text"
     done
     printf '\035sizes\036'
-    find "$work/builds" -mindepth 1 -printf '%P\t%y\t%s\t%T@\n' 2> /dev/null | awk -F '\t' '
-        { split($1, part, "/"); name = part[1]; size[name] += ($2 == "f") * $3; if ($4 > last[name]) last[name] = $4 }
-        END { for (name in size) printf "%s\t%.0f\t%.0f\n", name, size[name], last[name] }'
+    sizes "$work/builds"
+    printf '\036'
+    sizes "$work/cache/layouts"
+    for folder in "$work"/cache/layouts/*/; do
+        [ -d "$folder" ] || continue
+        printf '\035download\036%s\036' "${folder%/}"
+        builds_with "${folder%/}" | while IFS= read -r folder; do
+            job_in "$folder/job.id"
+            printf '%s\n' "${text:-none}"
+        done
+    done
     printf '\035cache\036%s\036' "$(find "$work/cache/apptainer" -type f -printf '%s\n' 2> /dev/null | total)"
     [ -z "$age" ] || old_in_cache "$((now - age))" -printf '%s\n' 2> /dev/null | total
     for record in "$work"/sessions/*/session.json; do
         [ -s "$record" ] && [ ! -e "${record%/*}/exit.json" ] || continue
-        line "${record%/*}/job.id"
+        job_in "${record%/*}/job.id"
         image=$(sed -n 's/^ *"image": "\([^"\\]*\)",*$/\1/p' "$record")
         printf '\035session\036%s\036%s\036' "$text" "$(readlink -f -- "$image")"
         cat "$record"
@@ -95,7 +120,7 @@ check() {
 # Whether the session in the folder $1 may still want its image; $jobs as squeue told them.
 wants_it() {
     [ ! -e "$1/exit.json" ] || return 1
-    line "$1/job.id"
+    job_in "$1/job.id"
     case $text in
         '' | *';'*) return 0 ;;
     esac
@@ -168,10 +193,26 @@ old() { [ -n "$(find "$1" -maxdepth 0 -mmin "+$2")" ]; }
 
 # Whether nobody needs the leftover $1 any more. A lock that names no job is old after five minutes, another thing after
 # a day. Half an image has to rest for ten minutes, for it may be made on the login node, by a process and not by a job;
-# the folder of a build for a day, for its log tells why the build failed.
+# the folder of a build for a day, for its log tells why the build failed. A downloaded image has to rest for $age
+# seconds, and for a day: no job is there yet while it is downloaded.
 is_dead() {
     case $1 in
-        *..* | */*/* | *.sif) return 1 ;;
+        *..* | cache/layouts/*/*) return 1 ;;
+        cache/layouts/sha[0-9]*-*[0-9a-f])
+            [ -d "$1" ] && [ -n "$age" ] || return 1
+            rest=$age
+            [ "$rest" -gt 86400 ] || rest=86400
+            [ -z "$(find "$1" -newermt "@$(($(date +%s) - rest))")" ] || return 1
+            ! builds_with "$1" | while IFS= read -r folder; do
+                job_in "$folder/job.id"
+                case $text in
+                    '' | *';'*) echo needed ;;
+                    *) ! lives "$text|" || echo needed ;;
+                esac
+            done | grep -q needed
+            return
+            ;;
+        */*/* | *.sif) return 1 ;;
         images/*)
             text=${1##*-} text=${text%%.*}
             case ${#text}$text in
@@ -202,7 +243,7 @@ is_dead() {
         images/*) text='' ;;
         builds/*)
             old "$1" 1440 || return
-            line "$1/job.id"
+            job_in "$1/job.id"
             [ ! -e "$1/exit.json" ] || return 0
             ;;
         *) return 1 ;;

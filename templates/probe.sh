@@ -55,20 +55,36 @@ answer weights "$(cd "$work/weights" 2> /dev/null && find . -mindepth 2 -maxdept
 # Of the GPUs that were proven before: driver and model.
 answer drivers "$(sed -n 's/.*"gpus": \["\([^"]*\)".*"driver": "\([^"]*\)".*/\2|\1/p' "$work"/gpu/*.json 2> /dev/null | sort -u | tr '\n' '\037')"
 
-# Of every image that is there: itself, its record, and who could put another one in its place.
-number=0
+# Of an image that is there: itself and who could put another one in its place, in one line; then its record.
+# shellcheck disable=SC2016 # it is the inner shell that expands it
+about='
+[ -s "$1" ] && real=$(readlink -f -- "$1") || exit 0
+record=${real%.sif}.json
+set -- "$real"
+[ ! -e "$record" ] || set -- "$@" "$record"
+folder=$real
+while [ "$folder" != / ]; do
+    folder=$(dirname -- "$folder")
+    set -- "$@" "$folder"
+done
+stat --format="%a|%U|%s|%Y|%n" -- "$@" 2> /dev/null | tr "\n" "\037"
+echo
+[ ! -f "$record" ] || head -c 65536 -- "$record" 2> /dev/null
+exit 0
+'
+# A folder of others may lie on a disk that hangs: it is waited for once.
+number=0 hung=''
 printf '%s\n' "$images" | while IFS= read -r image; do
     number=$((number + 1))
-    if [ -z "$image" ] || [ ! -s "$image" ] || ! real=$(readlink -f -- "$image"); then continue; fi
-    set -- "$real"
-    [ ! -e "${real%.sif}.json" ] || set -- "$@" "${real%.sif}.json"
-    folder=$real
-    while [ "$folder" != / ]; do
-        folder=$(dirname -- "$folder")
-        set -- "$@" "$folder"
-    done
-    answer "entries.$number" "$(stat --format='%a|%U|%s|%Y|%n' -- "$@" 2> /dev/null | tr '\n' '\037')"
-    answer "record.$number" "$(cat "${real%.sif}.json" 2> /dev/null)"
+    [ -n "$image" ] || continue
+    case $hung in *"|${image%/*}|"*) continue ;; esac
+    if ! said=$(timeout --signal=KILL 10 sh -c "$about" about "$image" < /dev/null); then
+        hung="$hung|${image%/*}|"
+        continue
+    fi
+    [ -n "$said" ] || continue
+    answer "entries.$number" "$(printf '%s\n' "$said" | head -n 1)"
+    answer "record.$number" "$(printf '%s\n' "$said" | tail -n +2)"
 done
 if [ -n "$data" ] && ! { [ -d "$data" ] && [ -r "$data" ]; }; then answer data absent; fi
 exit 0

@@ -18,8 +18,14 @@ tell() { printf '%s\t%s\t%s\n' "$1" "$2" "$(printf '%s' "$3" | tr '\n\t' '  ')" 
 
 is_there() { [ -s "$folder/$1" ] && [ -s "$folder/${1%/*}/weights.json" ]; }
 
-# Whether somebody is at work in the folder $1: a fetch writes all the time.
-alive() { [ -n "$(find "$1" -mindepth 1 -newermt "-$dead_after seconds" 2> /dev/null)" ]; }
+# Whether somebody is at work in the folder $1: a fetch writes all the time. Files bear the time of the disk's server,
+# so what it is there now tells a new file, not the clock here.
+alive() {
+    local mark=$1/.now.$$ now
+    : > "$mark" && now=$(stat --format=%Y "$mark") || now=$(date +%s)
+    rm -f "$mark"
+    [ -n "$(find "$1" -mindepth 1 ! -name '.now.*' -newermt "@$((now - dead_after))" 2> /dev/null)" ]
+} 2> /dev/null
 
 # Puts "$part" in its place; $1 key/name, $2 hash or -, $3 record. Returns 2 if it is another file than it should be.
 put_in_place() {

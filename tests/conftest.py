@@ -43,6 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for folder in ("cluster", "browser"):
             if ROOT / "tests" / folder in item.path.parents:
                 item.add_marker(folder)
+                # One cluster for all of its tests, one after the other, while another process runs the rest.
+                item.add_marker(pytest.mark.xdist_group(folder))
     if sys.platform == "win32":
         foreign = [item for item in items if item.get_closest_marker("posix")]
         config.hook.pytest_deselected(items=foreign)

@@ -290,9 +290,15 @@ def _leftovers(leftovers: Iterable[Leftover]) -> None:
             (
                 one.what,
                 console.size_in_words(one.size),
-                "`image prune` removes it" if one.dead else "in use, or recent",
+                _fate(one),
                 str(one.path),
             )
             for one in leftovers
         ],
     )
+
+
+def _fate(leftover: Leftover) -> str:
+    if not leftover.dead:
+        return "in use, or recent"
+    return "`image prune` removes it" + (", once it is old" if leftover.written is not None else "")

@@ -65,12 +65,17 @@ class Seen:
     record: ImageRecord | None
     entries: tuple[Entry, ...]
 
+    @property
+    def stamp(self) -> str:
+        """What tells it from another file in its place: bytes, and seconds since 1970."""
+        return f"{self.entries[0].size}:{self.entries[0].modified}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """`kind`: there (use it), pull, build. `notes`: what else the user should hear, such as an image passed over.
 
-    `replaces`: a file lies at its place that is not to be used.
+    `replaces`: "SIZE:TIME" of a file at its place that is not to be used, or "".
     """
 
     kind: Literal["there", "pull", "build"]
@@ -78,7 +83,7 @@ class Choice:
     reason: str
     notes: tuple[str, ...] = ()
     record: ImageRecord | None = None
-    replaces: bool = False
+    replaces: str = ""
     wish: Wish
 
 
@@ -133,9 +138,10 @@ def choose(
         why_not = unusable(found, profile, user=user)
         if not why_not:
             where = "" if place.parent == own_folder(profile) else f" in {place.parent}"
+            # Of others' folders the file itself: a link could be turned to another one before the job starts.
             return Choice(
                 kind="there",
-                image=place,
+                image=place if place.parent == own_folder(profile) else found.entries[0].path,
                 reason=f"it is there{where}",
                 notes=tuple(notes),
                 record=found.record,
@@ -146,9 +152,8 @@ def choose(
 
     def made(kind: Literal["pull", "build"], origin: str, reason: str) -> Choice:
         image = files[origin]
-        return Choice(
-            kind=kind, image=image, reason=reason, notes=tuple(notes), replaces=image in seen, wish=wish
-        )
+        old = seen[image].stamp if image in seen else ""
+        return Choice(kind=kind, image=image, reason=reason, notes=tuple(notes), replaces=old, wish=wish)
 
     missing = ""
     if "published" in files:
@@ -169,6 +174,9 @@ def unusable(found: Seen, profile: ClusterProfile, *, user: str) -> str:
     doubt = record.changed(found.record, image)
     if doubt:
         return doubt
+    assert found.record is not None
+    if found.record.key != found.path.stem.rpartition("-")[2]:
+        return "its record tells of another image"
     if found.path.parent == own_folder(profile):
         return (
             "" if image.owner in (user, "root", *profile.trusted_owners) else f"it belongs to {image.owner}"

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from dl4mic_hpc import resources
 from dl4mic_hpc.errors import Dl4micError, ImageError, RegistryError, RemoteError
-from dl4mic_hpc.images import failures, fitness, offline, published
+from dl4mic_hpc.images import failures, fitness, offline, published, verdicts
 from dl4mic_hpc.images.choice import Choice
 from dl4mic_hpc.images.fitness import Fitness
 from dl4mic_hpc.images.record import Source
@@ -50,7 +50,7 @@ def make(
     found: Found | None,
     fit: Fitness | None,
     teller: Teller,
-    again: bool = False,
+    replaces: str = "",
 ) -> Making | None:
     """Submits the job that makes the chosen image, or joins the one that does; None if it is there meanwhile.
 
@@ -74,7 +74,7 @@ def make(
             for path, content in choice.wish.bundle.contents()
         }
         login = _login_for_bases(profile, choice.wish.bundle)
-    spec = replace(spec, again=again or choice.replaces)
+    spec = replace(spec, replaces=replaces or choice.replaces)
     # The bundle's own script builds for whoever has the folder; here a job does.
     files["build.sh"] = render_build(spec).encode()
     if login is not None:
@@ -97,7 +97,8 @@ def _on_login_node(remote: Remote, spec: BuildSpec, files: dict[str, bytes], tel
         while chunk := process.read():
             for line in chunk.decode("utf-8", "replace").split("\n"):
                 teller.detail(line.strip())
-        process.wait(timeout=60)
+        with contextlib.suppress(TimeoutError):  # exit.json tells
+            process.wait(timeout=60)
     last = remote.get(spec.bundle_dir / "exit.json")
     if last is None or json.loads(last).get("exit_code"):
         log = spec.bundle_dir / "build.log"
@@ -186,8 +187,16 @@ def _pull_spec(
 def _login_for_bases(profile: ClusterProfile, bundle: Bundle) -> bytes | None:
     """Apptainer's variables hold for every registry: they are given only where all base images come from one."""
     references = [base["reference"] for base in json.loads(bundle.manifest)["bases"]]
-    hosts = {published.source(reference).reference.partition("/")[0] for reference in references}
-    return published.login_file(profile, references[0]) if len(hosts) == 1 else None
+    return published.login_file(profile, references[0]) if len(_hosts(profile, bundle)) == 1 else None
+
+
+def _hosts(profile: ClusterProfile, bundle: Bundle) -> set[str]:
+    """The registries that a build asks: mirrors in the place of those that have one."""
+    names = {
+        published.source(base["reference"]).reference.partition("/")[0]
+        for base in json.loads(bundle.manifest)["bases"]
+    }
+    return {profile.registry_mirrors.get(name, name).partition("/")[0] for name in names}
 
 
 def _registries(choice: Choice) -> tuple[str, ...]:
@@ -207,7 +216,8 @@ def _build_spec(
         raise ImageError(
             f"the image of {name} cannot be built on {profile.name}: its compute nodes have no internet, "
             "and a recipe installs its programs from there",
-            hint=f"on a computer with Apptainer and internet: dl4mic-hpc image build {name} --here --cluster {profile.name}",
+            hint=f"on a computer with Apptainer and internet: dl4mic-hpc image build {name} --here --cluster {profile.name}; "
+            f"if they do have internet: dl4mic-hpc cluster check {profile.name} --fresh",
         )
     refused = None if at_login else fit.refuses_builds()
     if refused:
@@ -228,9 +238,10 @@ def _build_spec(
     return replace(
         _spec(profile, choice, build_dir=build_dir, facts=facts),
         site_files={name: path for name, path in site_files.items() if path is not None},
-        plain_http=bool(profile.insecure_registries),
-        options=fit.build_options,
+        plain_http=any(host in profile.insecure_registries for host in _hosts(profile, bundle)),
+        options=verdicts.recipes(fit.login).options if at_login else fit.build_options,
         room=ROOM_FOR_A_BUILD,
+        plenty=verdicts.ROOM,
     )
 
 
@@ -243,7 +254,7 @@ def _submit(remote: Remote, spec: BuildSpec, files: dict[str, bytes]) -> Making 
     """Stages the job's folder, takes the lock and submits; or joins the job that has the lock."""
     script = resources.data("templates", "image_lock.sh").read_text(encoding="utf-8")
     lock = ("bash", "-c", script, "image_lock", str(spec.image), str(spec.bundle_dir))
-    result = _stage(remote, spec, files, then=(*lock, "again" if spec.again else ""))
+    result = _stage(remote, spec, files, then=(*lock, spec.replaces))
     if result.exit_code:
         remote.run("rm", "-rf", str(spec.bundle_dir))
         if result.exit_code in _LOCKED:
@@ -276,7 +287,8 @@ def _stage(
         return stage(remote, spec.bundle_dir, files, folders=folders, then=then)
     except BaseException:
         with contextlib.suppress(Dl4micError):
-            remote.run("rm", "-rf", str(spec.bundle_dir))
+            # Unless Slurm has taken the job: then its log will be wanted.
+            remote.run("sh", "-c", '[ -e "$1/job.id" ] || rm -rf "$1"', "sh", str(spec.bundle_dir))
         raise
 
 

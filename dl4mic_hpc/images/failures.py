@@ -25,18 +25,29 @@ class _Failure:
 
 _FAILURES = (
     _Failure(
+        pattern=r"^error: (?:no folder of|the folder) \S+ .*GiB free",
+        words="no disk of the compute node has room to unpack it",
+        hint="name a folder on a large disk of the compute nodes as `build.tmp_dir` in the profile",
+    ),
+    _Failure(
+        pattern=r"^error: (?:a module of the profile|Apptainer was not found)",
+        words="the compute node is not set up as the profile says",
+        hint="correct `modules` and `apptainer` in the profile; `dl4mic-hpc cluster check --fresh` asks a compute node",
+    ),
+    _Failure(
         pattern=r"no space left on device|disk quota exceeded|EDQUOT|ENOSPC|not enough free space",
         words="there is no space left",
         hint="free some space in the work folder (`dl4mic-hpc image prune`), or name a larger disk of the compute "
         "nodes as `build.tmp_dir` in the profile",
     ),
     _Failure(
-        pattern=r"toomanyrequests|too many requests|\b429\b",
+        pattern=r"toomanyrequests|too many requests|(?:status|http|code)\D{0,10}\b429\b",
         words="the registry lets no more through for now (too many requests)",
         hint="log in to it (`docker login` or `podman login` on this computer), or try again in an hour or two",
     ),
     _Failure(
-        pattern=r"unauthorized|authentication required|denied: |access to the resource is denied"
+        pattern=r"unauthorized|authentication required|access to the resource is denied"
+        r"|(?<!permission )denied: (?:requested|access|not|forbidden)"
         r"|\b403 forbidden|invalid username/password",
         words="the registry does not give the image out to you",
         hint="log in to it with `docker login` or `podman login` on this computer, and look for a typing error in the name",
@@ -69,7 +80,7 @@ _FAILURES = (
         hint="name your site's certificates as `build.environment.ca_file` in the profile, or ask the cluster's support",
     ),
     _Failure(
-        pattern=r"signal: killed|oom[-_ ]kill|out of memory|cannot allocate memory|\bkilled\b",
+        pattern=r"signal: killed|oom[-_ ]kill|out of memory|cannot allocate memory|^\S*:? ?line \d+: +\d+ Killed|^Killed$",
         words="it was killed, most likely for memory",
         hint="raise `build.mem` in the profile",
     ),
@@ -102,8 +113,9 @@ def explain(
 
 
 def no_network(log: str) -> bool:
-    """Whether a job failed because its node reaches no network."""
-    failure = _find(log.splitlines())
+    """Whether a job failed because its node reaches no registry: by Apptainer's own word, not by a recipe's programs."""
+    own = [line for line in log.splitlines() if line.startswith("FATAL:")]
+    failure = _find(own)
     return failure is not None and failure.network
 
 

@@ -181,7 +181,8 @@ def recall(text: str, *, apptainer: str = "", now: float | None = None) -> Fitne
     except ValueError:
         return None
     age = (time.time() if now is None else now) - found.looked
-    if not -3600 < age < (KEPT if found.node else KEPT_WITHOUT_NODE):
+    sure = found.node is not None and not found.corrected
+    if not -3600 < age < (KEPT if sure else KEPT_WITHOUT_NODE):
         return None
     return None if apptainer and apptainer != found.login.version else found
 
@@ -222,13 +223,14 @@ _addresses = registries
 def correct(remote: Remote, profile: ClusterProfile, *, internet: Internet) -> Fitness | None:
     """Remembers that registries are reached from there, as a job that could not reach any has found out.
 
-    It counts until the next look. None where nothing is remembered: then the next launch looks anyway.
+    It counts for an hour: what was down may be up again. None where nothing is remembered: then the next launch looks
+    anyway.
     """
     text = remote.get(path(profile))
     found = recall(text.decode("utf-8", "replace")) if text else None
     if found is None:
         return None
-    found = dataclasses.replace(found, corrected=internet)
+    found = dataclasses.replace(found, corrected=internet, looked=time.time())
     _remember(remote, profile, found)
     return found
 

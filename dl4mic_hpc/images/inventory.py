@@ -63,6 +63,7 @@ class _Facts:
     links: dict[PurePosixPath, list[Entry]]
     locks: dict[PurePosixPath, str]
     builds: dict[PurePosixPath, str]
+    downloads: dict[PurePosixPath, str]
     sessions: list[tuple[tuple[PurePosixPath, ...], User]]
 
 
@@ -87,6 +88,7 @@ def parse(text: str, profile: ClusterProfile) -> Shelf:
         links={path: list(_entries(lines)) for path, lines in named("link").items()},
         locks={path: job.strip() for path, job in named("lock").items()},
         builds={path: job.strip() for path, job in named("build").items()},
+        downloads=named("download"),
         sessions=[found for fields in blocks.get("session", ()) if (found := _session(fields, jobs))],
     )
     folders, images, leftovers = [], [], []
@@ -105,7 +107,9 @@ def parse(text: str, profile: ClusterProfile) -> Shelf:
                 distrust = "" if own else records.distrust([*chain, *around], user=user, trusted=trusted)
                 images.append(_image(entry, entries, facts, own=own, distrust=distrust))
         if own:
-            leftovers += [*_beside(entries, facts), *_builds(blocks["sizes"][0][0], facts)]
+            [[sizes_of_builds, sizes_of_downloads]] = blocks["sizes"]
+            leftovers += [*_beside(entries, facts), *_builds(_sizes(sizes_of_builds), facts)]
+            leftovers += _downloads(_sizes(sizes_of_downloads), facts)
     [[cache, cache_old]] = blocks["cache"]
     return Shelf(
         cluster=profile.name,
@@ -222,13 +226,31 @@ def _beside(entries: dict[PurePosixPath, Entry], facts: _Facts) -> Iterator[Left
         yield Leftover(path=entry.path, what=what, size=size, dead=dead)
 
 
-def _builds(sizes: str, facts: _Facts) -> Iterator[Leftover]:
-    """The folders of builds; one whose job has just ended stays a day, for its log tells why a build failed."""
-    measured = {
-        name: (int(size), int(last)) for name, size, last in (line.split("\t") for line in sizes.splitlines())
+def _sizes(text: str) -> dict[str, tuple[int, int]]:
+    """Of each folder by its name: its bytes, and when something in it was last written."""
+    return {
+        name: (int(size), int(last)) for name, size, last in (line.split("\t") for line in text.splitlines())
     }
+
+
+def _builds(measured: dict[str, tuple[int, int]], facts: _Facts) -> Iterator[Leftover]:
+    """The folders of builds; one whose job has just ended stays a day, for its log tells why a build failed."""
     for path, job in facts.builds.items():
         size, modified = measured.get(path.name, (0, facts.now))
         old = facts.now - modified > DAY
         what = f"the folder of build job {job}" if job else "the folder of a build that was not submitted"
         yield Leftover(path=path, what=what, size=size, dead=old and _dead(job, facts.jobs, old=old))
+
+
+def _downloads(measured: dict[str, tuple[int, int]], facts: _Facts) -> Iterator[Leftover]:
+    """Images that were downloaded for nodes without internet. A launch goes on with them, so they have to be old."""
+    for path, jobs in facts.downloads.items():
+        size, written = measured.get(path.name, (0, facts.now))
+        rested = facts.now - written > DAY
+        dead = (
+            rested
+            and facts.jobs is not None
+            and all(_dead(job, facts.jobs, old=False) for job in jobs.split())
+        )
+        what = "a downloaded image that no job needs" if dead else "a downloaded image"
+        yield Leftover(path=path, what=what, size=size, dead=dead, written=written)

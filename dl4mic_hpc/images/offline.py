@@ -160,7 +160,13 @@ class _Fetching:
             self._ended(process, blob, *list(_lines(process))[-1:])
 
     def _ended(self, process: RemoteProcess, blob: Blob, last: str = "") -> None:
-        result = process.wait(timeout=1800)
+        try:
+            result = process.wait(timeout=1800)
+        except TimeoutError as error:
+            raise RemoteError(
+                f"{self.remote.cluster} gave no answer for half an hour while a part of {self.found.reference} was checked",
+                hint="try again when the file system there is less busy: what has arrived is kept",
+            ) from error
         if result.exit_code == 0:
             return
         word, _, said = last.partition(" ")

@@ -13,8 +13,6 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
 SourceKind = Literal["recipe", "registry", "oras", "library", "archive"]
-STAT = "%a|%U|%s|%Y|%n"
-"""What `stat --format` is asked for; `Entry.parse` reads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +74,10 @@ def parse(text: str) -> ImageRecord | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A file or folder as `stat` tells it. `mode`: its permissions; `modified` in seconds since 1970."""
+    """A file or folder as `stat --format='%a|%U|%s|%Y|%n'` tells it.
+
+    `mode`: its permissions; `modified` in seconds since 1970.
+    """
 
     path: PurePosixPath
     mode: int
@@ -109,7 +110,8 @@ def distrust(entries: Iterable[Entry], *, user: str, trusted: Iterable[str] = ()
     """Why what these entries (an image, its record, every folder above) hold is not to be run; "" if it may be.
 
     Each must belong to the user, to root or to somebody trusted, and be writable by no one else. POSIX access lists
-    need no look of their own: what they allow at most stands in the group's permissions (acl(5), "mask").
+    need no look of their own: what they allow at most stands in the group's permissions (acl(5), "mask"). The access
+    lists of NFSv4 and GPFS can allow more than these permissions say, and are not looked at.
     """
     owners = {user, "root", *trusted}
     for entry in entries:

@@ -104,12 +104,17 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """What a job or a command has left that did not come to its end. `dead`: nothing works with it any more."""
+    """What a job or a command has left that did not come to its end. `dead`: nothing works with it any more.
+
+    `written`: of what a later launch could go on with, when it was last written to, in seconds since 1970; it is
+    cleared away only when it is as old as the images that are. None for what is of no use to anybody.
+    """
 
     path: PurePosixPath
     what: str
     size: int
     dead: bool
+    written: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {"path": str(self.path), "what": self.what, "size": self.size, "dead": self.dead}

@@ -64,7 +64,12 @@ def check(remote: Remote, images: Iterable[Image]) -> Iterator[Verdict]:
             for line in lines:
                 sha256, kind, path = line.decode("utf-8", "replace").split("\t", 2)
                 yield judge(by_path.pop(path), sha256=sha256, is_sif=kind == "sif")
-        process.wait(60).check("reading the images", hint="try again")
+        try:
+            process.wait(60).check("reading the images", hint="try again")
+        except TimeoutError as error:
+            raise RemoteError(
+                f"reading the images: {remote.cluster} gave no answer for a minute", hint="try again"
+            ) from error
     if by_path:
         raise RemoteError(
             f"the cluster's answer was cut short: {min(by_path)} was not read", hint="try again"
@@ -202,9 +207,12 @@ def plan(shelf: Shelf, *, unused_for: int) -> Pruning:
     old = [one for one in shelf.images if one.own and one.key and shelf.now - one.last_needed >= unused_for]
     kept = [(one.path, f"in use by {one.in_use}") for one in old if one.in_use]
     # Locks first: what a removal has left may go when its lock may.
-    leftovers = sorted(
-        (one for one in shelf.leftovers if one.dead), key=lambda one: one.path.suffix != ".lock"
+    dead = (
+        one
+        for one in shelf.leftovers
+        if one.dead and (one.written is None or shelf.now - one.written >= unused_for)
     )
+    leftovers = sorted(dead, key=lambda one: one.path.suffix != ".lock")
     return Pruning(
         age=unused_for,
         images=tuple(one for one in old if not one.in_use),

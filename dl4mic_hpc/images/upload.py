@@ -16,6 +16,7 @@ from dl4mic_hpc.images.choice import Wish
 from dl4mic_hpc.remote import Remote, Teller
 
 _CHUNK = 1024 * 1024
+_PATIENCE = 3600.0  # seconds to write and to read 12 GB on a slow network disk
 _RECEIVE = """\
 umask 022
 part=$1.$2.part record=${1%.sif}.json
@@ -57,7 +58,8 @@ def image(
         "built": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     head = json.dumps(facts).removesuffix("}")
-    argv = ("sh", "-c", _RECEIVE, "receive", str(place), secrets.token_hex(4), sha256, head)
+    mark = f"sent{secrets.token_hex(4)}"  # a number alone would be a job's
+    argv = ("sh", "-c", _RECEIVE, "receive", str(place), mark, sha256, head)
     with remote.start(*argv) as process, file.open("rb") as source:
         sent = 0
         try:
@@ -67,7 +69,13 @@ def image(
                 teller.detail(f"{sent / size:.0%} of {size / 1e9:.1f} GB")
         except BrokenPipeError:
             pass  # what it says below tells why
-        result = process.wait(timeout=600)
+        try:
+            result = process.wait(timeout=_PATIENCE)
+        except TimeoutError as error:
+            raise TransferError(
+                f"the image was sent, but {remote.cluster} did not have it on its disk within an hour",
+                hint="try again when the file system there is less busy",
+            ) from error
     if result.exit_code:
         raise TransferError(
             f"the image did not arrive on {remote.cluster}: {result.stderr.strip() or 'no reason was given'}",

@@ -24,22 +24,19 @@ _CHUNK = 256 * 1024
 _ELSEWHERE = ("network", "refused")
 """Failures of the login node after which this computer may have more luck."""
 
-LIST = "find . -mindepth 2 -maxdepth 2 -type f -size +0 ! -name '*.part*' 2> /dev/null"
-"""Lists, in the weights' folder, what `recall` reads. One command: a launch asks it along with everything else."""
-
 
 def folder(profile: ClusterProfile) -> PurePosixPath:
     return profile.work_dir / "weights"
 
 
 def recall(listed: str, spec: NotebookSpec) -> frozenset[Weights]:
-    """Which of the notebook's weights the list names, whole and with their record."""
+    """Which of the notebook's weights probe.sh's list of the folder names, whole and with their record."""
     names = {word.removeprefix("./") for word in listed.split()}
     return frozenset(one for one in spec.weights if {one.stored, _record_of(one)} <= names)
 
 
 def list_of(spec: NotebookSpec) -> str:
-    """What LIST answers where all of the notebook's weights are there: a rehearsal asks nobody."""
+    """What the list says where all of the notebook's weights are there: a rehearsal asks nobody."""
     return " ".join(f"./{name}" for one in spec.weights for name in (one.stored, _record_of(one)))
 
 
@@ -54,7 +51,7 @@ def provide(
 ) -> WeightsBind | None:
     """The notebook's weights as its job finds them; None if there are none.
 
-    listed: the answer of LIST. Where that names them all, nothing is asked. internet: as in the profile; "laptop" if the
+    listed: what probe.sh lists there. Where that names them all, nothing is asked. internet: as in the profile; "laptop" if the
     login node has none. A failure is told with `teller.note` and ends nothing; SshError if the connection is lost.
     """
     there = set(recall(listed, spec))

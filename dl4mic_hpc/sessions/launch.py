@@ -267,7 +267,9 @@ def submit(remote: Remote, plan: LaunchPlan, teller: Teller, local: LocalSide) -
         making = provide.make(remote, profile, provided, facts, teller, fit=local.fit)
         if making is not None:
             ours.making = making
-            session = dataclasses.replace(session, build_job_id=making.job_id, build_dir=making.build_dir)
+            session = dataclasses.replace(
+                session, build_job_id=making.job_id, build_dir=making.build_dir, build_ours=making.ours
+            )
             local.save(session)
         job = dataclasses.replace(
             plan.job, image=session.image, depends_on=session.build_job_id, weights=brought
@@ -297,7 +299,7 @@ def submit(remote: Remote, plan: LaunchPlan, teller: Teller, local: LocalSide) -
         if result.exit_code and job.depends_on is not None and "dependency" in result.stderr.lower():
             # Slurm forgets a job some minutes after its end, and much data takes longer to copy.
             alone = dataclasses.replace(job, depends_on=None)
-            remote.run("test", "-s", str(session.image)).check("making the image", hint="launch again")
+            provide.require_made(remote, profile, session)
             remote.put(session.paths.job_script, render_job(alone).encode(), mode=0o700)
             result = remote.run(*submission)
         if result.exit_code:
@@ -356,7 +358,12 @@ def _nothing_left_behind(remote: Remote, session: Session, local: LocalSide) -> 
             # By name too: an interrupt may have come between sbatch's answer and our reading it.
             remote.run("scancel", "--quiet", f"--name={session.job_name}")
             making = ours.making
-            if making is not None and making.ours and provide.cancel(remote, making.job_id, but_for=None):
+            ended = (
+                making is not None
+                and making.ours
+                and provide.cancel(remote, making.job_id, making.build_dir, but_for=None)
+            )
+            if making is not None and ended:
                 ours.folders.append(making.build_dir)
             remote.run("rm", "-rf", *map(str, ours.folders))
             local.forget(session.id)

@@ -164,8 +164,10 @@ def _state(entry: _Found, jobs: dict[int, JobStatus]) -> SessionState:
             session=session, state="building", explanation=f"its image, by job {build.job_id} on {build.node}"
         )
     if job.is_pending:
-        waits_for = build if build is not None and build.is_pending else job
-        return SessionState(session=session, state="waiting", explanation=reasons.explain_pending(waits_for))
+        if build is not None and build.is_pending:
+            what = f"its image, by job {build.job_id}: {reasons.explain_pending(build)}"
+            return SessionState(session=session, state="waiting", explanation=what)
+        return SessionState(session=session, state="waiting", explanation=reasons.explain_pending(job))
     if job.state in answers.ENDING:
         return SessionState(session=session, state="ending", node=job.node)
     told = (entry.connection or {}).get("state")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -9,14 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from dl4mic_hpc import resources
-from dl4mic_hpc.errors import UsageError
 from dl4mic_hpc.images import choice as choices
 from dl4mic_hpc.images import ensure, failures
 from dl4mic_hpc.images.choice import Wish
 from dl4mic_hpc.images.ensure import Making
 from dl4mic_hpc.profile import ClusterProfile
 from dl4mic_hpc.remote import Remote, Teller
-from dl4mic_hpc.sessions import listing, probe, provide
+from dl4mic_hpc.sessions import probe, provide
 from dl4mic_hpc.sessions.probe import ClusterFacts
 from dl4mic_hpc.sessions.watch import job_states
 
@@ -46,8 +46,10 @@ def begin(remote: Remote, profile: ClusterProfile, wish: Wish, teller: Teller, *
         if same and not choices.unusable(old, profile, user=facts.user):
             teller.note(f"the tag still stands for {digest}")
             return Begun(image=old.path, making=None)
-        _refuse_if_used(remote, profile, old.path)
-    making = provide.make(remote, profile, provided, facts, teller, again=old is not None)
+        provide.refuse_if_used(remote, profile, old.path)
+    making = provide.make(
+        remote, profile, provided, facts, teller, replaces=old.stamp if old is not None else ""
+    )
     return Begun(image=provided.choice.image, making=making)
 
 
@@ -77,7 +79,8 @@ def _follow(remote: Remote, making: Making, write: Callable[[bytes], None]) -> d
         process.close_stdin()
         while chunk := process.read():
             write(chunk)
-        process.wait(timeout=60)
+        with contextlib.suppress(TimeoutError):  # exit.json tells
+            process.wait(timeout=60)
     last = remote.get(making.build_dir / "exit.json")
     return dict(json.loads(last)) if last else None
 
@@ -95,7 +98,7 @@ def here(
     if seen is not None and not again and not choices.unusable(seen, profile, user=facts.user):
         return image, False
     if seen is not None:
-        _refuse_if_used(remote, profile, image)
+        provide.refuse_if_used(remote, profile, image)
     with tempfile.TemporaryDirectory(prefix="dl4mic-hpc-") as folder:
         file = Path(folder, image.name)
         teller.say("building the image on this computer")
@@ -110,13 +113,3 @@ def _look(remote: Remote, profile: ClusterProfile, wish: Wish, teller: Teller) -
     facts = probe.probe(remote, profile, images=tuple(wish.places(profile)))
     facts.require(profile)
     return facts
-
-
-def _refuse_if_used(remote: Remote, profile: ClusterProfile, image: PurePosixPath) -> None:
-    """On a network disk a file that is replaced under a running session is lost to it."""
-    users = [row.session.id for row in listing.states(remote, profile) if row.session.image == image]
-    if users:
-        raise UsageError(
-            f"the image {image.name} is in use by session {', '.join(users)}",
-            hint=f"end it first: dl4mic-hpc stop {users[0]}",
-        )

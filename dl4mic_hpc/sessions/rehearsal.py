@@ -138,7 +138,7 @@ def _ways(plan: LaunchPlan) -> Iterator[str]:
         yield f"not built from the recipe: {wish.no_bundle}"
 
 
-def _not_asked(remote: Remote, profile: ClusterProfile, reference: str) -> None:
+def _not_asked(remote: Remote, profile: ClusterProfile, reference: str, platform: str) -> None:
     """A rehearsal asks no registry: it takes the published image to be there."""
 
 

@@ -54,8 +54,9 @@ class Session:
     """What is known of a session. The last three fields are the laptop's alone.
 
     `created` is UTC in ISO 8601. `gpus` as asked for. `job_id` is None between the record's first writing,
-    which is before sbatch, and sbatch's answer; `build_job_id` where an image had to be built for it. `headless`: it
-    runs its notebook by itself, without JupyterLab. `ended`: `stop` was here; the record stays for `results`.
+    which is before sbatch, and sbatch's answer; `build_job_id` where an image had to be made for it, `build_ours`
+    if its own launch submitted that job. `headless`: it runs its notebook by itself, without JupyterLab. `ended`:
+    `stop` was here; the record stays for `results`.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Session:
     headless: bool = False
     build_dir: PurePosixPath | None = None
     build_job_id: int | None = None
+    build_ours: bool = False
     job_id: int | None = None
     results: Path | None = None
     local_port: int | None = None

@@ -108,10 +108,10 @@ def cancel(remote: Remote, session: Session, teller: Teller) -> None:
         hint=f"`dl4mic-hpc ps` shows whether it still runs; `dl4mic-hpc stop {session.id}` tries again",
     )
 
-    if session.build_job_id is not None:
+    if session.build_job_id is not None and session.build_ours:
         build = job_states(remote, [session.build_job_id]).get(session.build_job_id)
         if build is not None and not build.is_over:
-            provide.cancel(remote, session.build_job_id, but_for=session.job_id)
+            provide.cancel(remote, session.build_job_id, session.build_dir, but_for=session.job_id)
 
     def over() -> bool:
         job = job_states(remote, [session.job_id or -1]).get(session.job_id or -1)

@@ -53,11 +53,6 @@ def squeue_command(jobs: Iterable[int]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def squeue_by_name_command(name: str) -> tuple[str, ...]:
-    """The user's pending and running jobs of that name."""
-    return ("squeue", "--noheader", "--me", f"--name={name}", f"--format={_SQUEUE_FIELDS}")
-
-
 def parse_squeue(text: str) -> dict[int, JobStatus]:
     """Jobs by id; lines that are no job (notices of a site's wrapper) are passed over."""
     found = {}

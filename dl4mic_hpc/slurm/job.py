@@ -187,7 +187,7 @@ class JobSpec:
 
 
 class BuildExit(IntEnum):
-    """With what build.sh ends where the laptop tells more of it than that it failed."""
+    """With what build.sh ends; its last line says why."""
 
     MODULE = 71
     NO_APPTAINER = 72
@@ -202,12 +202,13 @@ class BuildSpec:
 
     `source`: what is fetched (docker://…, oras://…, library://…), or has been downloaded to the folder `downloaded`
     (oci:FOLDER, sif:FILE); None for a bundle, which `options` of `apptainer build` are for.
-    `facts`: the first part of the image's record, JSON without its closing brace. `room`: bytes that unpacking needs.
+    `facts`: the first part of the image's record, JSON without its closing brace. `room`: bytes that unpacking needs,
+    `plenty`: with which the first folder is taken rather than the one with most.
     `tmp_dir`: where, None for the first folder of the node that does. `plain_http`: the registry speaks no TLS.
     `site_files`: what the site's build environment gives (CA certificates, pip configuration, apt sources), path on
     the cluster by the name that the definition reads it under; `proxies`: the *_proxy variables; `ca_file`: the
-    certificates that Apptainer itself trusts. None of them leaves a trace in the image. `again`: replaces an image
-    that is already there.
+    certificates that Apptainer itself trusts. None of them leaves a trace in the image. `replaces`: "SIZE:TIME" of
+    an image (bytes, seconds since 1970) that is there and to be replaced; any other that is there will do.
     """
 
     key: str
@@ -221,6 +222,7 @@ class BuildSpec:
     downloaded: PurePosixPath | None = None
     options: tuple[str, ...] = ("--fakeroot",)
     room: int = 0
+    plenty: int = 0
     tmp_dir: PurePosixPath | None = None
     plain_http: bool = False
     modules: tuple[str, ...] = ()
@@ -228,7 +230,7 @@ class BuildSpec:
     site_files: Mapping[str, PurePosixPath] = field(default_factory=dict)
     proxies: Mapping[str, str] = field(default_factory=dict)
     ca_file: PurePosixPath | None = None
-    again: bool = False
+    replaces: str = ""
 
     @property
     def name(self) -> str:

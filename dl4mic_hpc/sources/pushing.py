@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import requests
 from dxf import DXFBase
@@ -186,11 +186,8 @@ class _Target(Repository):
                 # Not by python-dxf's own upload, which takes every Location for a whole address: it may be a path.
                 where = urlsplit(self._location(begun))
                 query = urlencode([*parse_qsl(where.query), ("digest", digest)])
-                self._ask(
-                    "put",
-                    urlunsplit(where._replace(query=query)),
-                    data=_Reader(file, size, sent) if size else b"",
-                    headers={"Content-Type": "application/octet-stream"},
+                self._send(
+                    urlunsplit(where._replace(query=query)), _Reader(file, size, sent) if size else b""
                 )
         title = {"annotations": {TITLE: name}} if name else {}
         return {"mediaType": media_type, "digest": digest, "size": size, **title}
@@ -237,6 +234,24 @@ class _Target(Repository):
             hint="see whether it is a registry's address",
         )
 
+    def _send(self, place: str, data: Iterable[bytes] | bytes) -> None:
+        """A blob to where the registry wants it. The log-in is the registry's: another server gets the blob alone."""
+        address = urljoin(self._base_url, place)
+        here, there = _server(self._base_url), _server(address)
+        headers = {"Content-Type": "application/octet-stream"}
+        if here == there:
+            self._ask("put", place, data=data, headers=headers)
+            return
+        if there[0] != "https" and here[0] == "https":
+            raise ImageError(
+                f"{self._host} wants the files of {self._name} sent to {there[1]} over plain HTTP",
+                hint="tell those who run the registry: the proxy in front of it hides from it that it is reached over https",
+            )
+        answer = self._sessions[0].put(
+            address, data=data, headers=headers, verify=self._tlsverify, timeout=self._timeout
+        )
+        answer.raise_for_status()
+
     def _has(self, path: str) -> bool:
         try:
             self._ask("head", path)
@@ -279,6 +294,12 @@ def _log_in(repository: DXFBase, response: requests.Response) -> None:
         return
     user, password = credentials.find(registry_of(response.url)) or (None, None)
     repository.authenticate(user, password, actions=["pull", "push"], response=response)
+
+
+def _server(address: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port of an address."""
+    parts = urlsplit(address)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 class _Reader:

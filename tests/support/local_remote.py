@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import threading
@@ -66,7 +67,7 @@ class LocalRemote:
             process.close()
 
     def put(self, path: PurePosixPath, data: bytes, *, mode: int = 0o600) -> None:
-        temporary = Path(f"{path}.part")
+        temporary = Path(f"{path}.{secrets.token_hex(4)}.part")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
             file.write(data)

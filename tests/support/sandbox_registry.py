@@ -80,8 +80,10 @@ class SandboxRegistry:
         self._engine("stop", "--time=0", self.container)
 
     def start(self) -> None:
-        """Also waits until it answers."""
+        """Also waits until it answers; it has another hardware address now, for which nodes would ask late."""
         self._engine("start", self.container)
+        for node in ("login", "gpu01", "gpu02"):
+            self.cluster.inside(node, "ip", "neigh", "flush", "all")
         wait = "until nc -z 127.0.0.1 5000; do sleep 0.1; done"
         self._engine("exec", self.container, "timeout", "30", "sh", "-c", wait)
 

@@ -13,6 +13,8 @@ from support.cluster import Cluster
 WORK = "/scratch/ada/supply"
 BUILD = {"partition": "a100", "cpus": 2, "mem": "4G"}
 """gpu01 is the only node of the partition a100: what a dead job has left there, the next one finds."""
+TINY = "FROM debian:trixie-slim AS environment\nUSER root\nWORKDIR /home\nRUN touch /opt/kept\n"
+"""A recipe that takes seconds."""
 CLEAN = f"rm -rf {WORK}/images {WORK}/builds {WORK}/sessions {WORK}/cache"
 """All but what is remembered of the cluster."""
 
@@ -47,6 +49,12 @@ class Supply:
 
     def left_on_node(self) -> str:
         return self.cluster.inside("gpu01", "sh", "-c", "ls -dA /tmp/dl4mic-build* 2> /dev/null || true")
+
+    def refused(self, laptop: Cluster, *argv: str) -> str:
+        """What `image` with these words says, in an error and a hint; exit code 7."""
+        said = laptop.cli("image", *argv, code=7).err
+        assert "error: " in said and "\nhint: " in said, said
+        return said
 
     def whole(self, image: str) -> bool:
         """Whether the image is the one that its record tells of, to the last byte."""

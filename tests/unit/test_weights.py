@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -342,6 +343,37 @@ def test_the_lock_of_a_dead_launch_holds_nobody_up(cluster: Cluster, server: Web
     os.utime(lock, (1, 1))
     assert cluster.provide(file(server)) == ["model.pth"]
     assert cluster.left() == ["model.pth", "weights.json"]
+
+
+@pytest.mark.parametrize(("ahead", "lives"), [(600, True), (-600, False)])
+def test_the_login_nodes_clock_decides_nothing(
+    cluster: Cluster, server: WebServer, tmp_path: Path, ahead: int, lives: bool
+) -> None:
+    """Files bear the disk server's time. Whoever holds the lock is done while the script sleeps."""
+    place = cluster.folder / file(server).stored
+    (place.parent / "lock").mkdir(parents=True)
+    then = time.time() - (0 if lives else 300)
+    os.utime(place.parent / "lock", (then, then))
+    tools = {
+        "find": f"""#!/bin/bash
+            for word; do
+                case $word in
+                    "-"*" seconds") seconds=${{word#-}}; word=@$(($(date +%s) + {ahead} - ${{seconds% seconds}})) ;;
+                esac
+                words+=("$word")
+            done
+            exec {shutil.which("find")} "${{words[@]}}"\n""",
+        "sleep": f"#!/bin/sh\ncp {tmp_path}/model '{place}'; echo '{{}}' > '{place.parent}/weights.json'\n",
+    }
+    (tmp_path / "model").write_bytes(BODY)
+    (tmp_path / "bin").mkdir()
+    for name, text in tools.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    cluster.remote = LocalRemote(path=tmp_path / "bin")
+    assert cluster.provide(file(server)) == ["model.pth"]
+    assert len(server.asked) == (0 if lives else 1)
+    assert not [path for path in place.parent.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.parametrize("internet", ["login", "laptop"])

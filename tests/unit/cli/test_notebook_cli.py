@@ -95,7 +95,7 @@ def test_the_list_is_grouped_by_task_and_fits_the_terminal(
         (("--search", "nucleus STACKS"), {"stardist_3d"}),
         (("--state", "works"), {"pixel_segmentation"}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value)),
 )
 def test_the_list_is_filtered(run_cli: Run, words: tuple[str, ...], found: set[str]) -> None:
     assert listed(run_cli, *words) == found

@@ -42,7 +42,8 @@ def seen(
         Entry(path=path.parent, mode=mode, owner=owner, size=0, modified=0),
         Entry(path=PurePosixPath("/"), mode=0o755, owner="root", size=0, modified=0),
     )
-    return {path: Seen(path=path, record=record_of(**changes), entries=entries)}
+    made = record_of(**{"key": path.stem.rpartition("-")[2], **changes})
+    return {path: Seen(path=path, record=made, entries=entries)}
 
 
 def nobody_is_asked(reference: str) -> str:
@@ -78,12 +79,25 @@ def test_an_image_of_a_group_is_used_where_it_lies():
         (OWN, {"owner": "mallory"}, "belongs to mallory"),
         (OWN, {"size": 11}, "its record says 11"),
         (OWN, {"modified": 99}, "changed after"),
+        (GROUP, {"owner": "lab", "key": "another"}, "tells of another image"),
     ],
 )
 def test_what_is_not_trusted_is_passed_over_and_said(where: PurePosixPath, given: dict[str, Any], why: str):
     found = chosen(WISH, seen(where / PUBLISHED, **given), lambda _: "")
     assert found.kind == "pull"
     assert why in found.notes[0] and str(where / PUBLISHED) in found.notes[0]
+
+
+def test_of_a_groups_folder_the_file_itself_is_used_whatever_the_link_says_later():
+    (found,) = seen(GROUP / PUBLISHED, owner="lab").values()
+    real = dataclasses.replace(found.entries[0], path=PurePosixPath("/group/store/x.sif"))
+    there = {found.path: dataclasses.replace(found, entries=(real, *found.entries[1:]))}
+    assert chosen(WISH, there).image == real.path
+
+
+def test_what_is_replaced_is_told_apart_from_what_takes_its_place():
+    assert chosen(WISH, seen(OWN / PUBLISHED, size=11), lambda _: "").replaces == "10:100"
+    assert chosen(WISH, {}, lambda _: "").replaces == ""
 
 
 def test_an_image_without_a_record_is_passed_over():
@@ -126,6 +140,14 @@ def test_where_nothing_can_be_had_it_says_both():
         ImageError, match="not published, and it cannot be built: the recipe cannot be fetched"
     ):
         chosen(wish, {}, lambda _: "it is not published")
+
+
+def test_where_nothing_can_be_had_what_was_passed_over_is_named():
+    wish = dataclasses.replace(WISH, way="pull")
+    with pytest.raises(
+        ImageError, match=r"not published; the image .* is passed over: .* belongs to mallory"
+    ):
+        chosen(wish, seen(GROUP / PUBLISHED, owner="mallory"), lambda _: "it is not published")
 
 
 def test_a_path_is_taken_as_it_is():

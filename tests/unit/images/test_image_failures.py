@@ -75,5 +75,20 @@ def test_what_is_not_known_is_shown():
 
 
 def test_a_node_without_network_is_told_apart():
-    assert failures.no_network("dial tcp 10.0.0.1:443: i/o timeout")
-    assert not failures.no_network("manifest unknown")
+    said = "FATAL:   While performing build: conveyor failed to get: pinging container registry x: dial tcp: i/o timeout"
+    assert failures.no_network(f"INFO:    Starting build...\n{said}\n{LAST}\n")
+    assert not failures.no_network("FATAL:   manifest unknown")
+    # What a recipe's programs did not reach says nothing of the node.
+    assert not failures.no_network("fatal: unable to access 'https://x/': Could not resolve host: x")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR: Could not install packages: [Errno 13] Permission denied: '/usr/local/lib'",
+        "Get:429 http://deb.debian.org/debian trixie/main amd64 libx all 1.0 [429 kB]",
+        "the worker was killed by its parent, trying again",
+    ],
+)
+def test_what_only_looks_like_it_is_not_explained(line: str):
+    assert failures.explain(f"{line}\n{LAST}\n", job=7, where="x").hint == "the whole log lies in x"

@@ -229,6 +229,103 @@ def test_a_leftover_is_dead_with_its_job_and_only_then_cleared_away(
     assert path.exists() is not dead
 
 
+DOWNLOAD = f"cache/layouts/sha256-{64 * 'a'}"
+
+
+def put_download(work: Path, *, age: float) -> Path:
+    """An image as it was downloaded, last written to `age` seconds ago."""
+    blob = put(work / DOWNLOAD / "blobs" / "sha256" / "b", "blob", age=age)
+    for folder in list(blob.parents)[:3]:
+        aged(folder, age)
+    return work / DOWNLOAD
+
+
+def put_build(work: Path, job: str, *, ended: bool) -> None:
+    """The folder of a job that converts the download."""
+    folder = work / "builds" / f"{KEY}-k7q2mx"
+    put(folder / "build.sh", f"apptainer build x 'oci:{work}/{DOWNLOAD}'\n")
+    if job:
+        put(folder / "job.id", f"{job}\n")
+    if ended:
+        put(folder / "exit.json", "{}")
+
+
+@pytest.mark.parametrize(
+    ("job", "ended", "seconds", "dead", "goes"),
+    [
+        (None, False, 40 * DAY, True, True),
+        (None, False, 2 * DAY, True, False),
+        (None, False, HOUR, False, False),
+        ("7", False, 40 * DAY, False, False),
+        ("7", True, 40 * DAY, True, True),
+        ("9", False, 40 * DAY, True, True),
+        ("9;elsewhere", False, 40 * DAY, False, False),
+        ("", False, 40 * DAY, False, False),
+    ],
+)
+def test_a_download_goes_when_it_is_old_and_no_job_needs_it(
+    look: Callable[..., Shelf], remote: LocalRemote, profile: ClusterProfile, work: Path,
+    job: str | None, ended: bool, seconds: float, dead: bool, goes: bool,
+):  # fmt: skip
+    path = put_download(work, age=seconds)
+    if job is not None:
+        put_build(work, job, ended=ended)
+    shelf = look(unread_for=30 * DAY)
+    found = {str(one.path): one for one in shelf.leftovers}[str(path)]
+    assert (found.what, found.size, found.dead) == (
+        "a downloaded image that no job needs" if dead else "a downloaded image", len("blob"), dead
+    )  # fmt: skip
+    assert (found in tidy.plan(shelf, unused_for=30 * DAY).leftovers) is goes
+    # The script decides the same by itself.
+    said = inventory.script(remote, "clear", str(work), str(30 * DAY), DOWNLOAD, what="x")
+    assert said.splitlines()[0] == f"{'removed' if goes else 'used'}\t{DOWNLOAD}"
+    assert path.exists() is not goes
+
+
+def test_a_downloads_day_of_rest_is_none_of_the_caches(remote: LocalRemote, work: Path):
+    put_download(work, age=2 * HOUR)
+    put(work / "cache" / "apptainer" / "blob", "four", age=2 * HOUR)
+    said = inventory.script(remote, "clear", str(work), str(HOUR), DOWNLOAD, what="x")
+    assert said == f"used\t{DOWNLOAD}\ncache\t4\n"
+
+
+def test_a_download_that_goes_on_meanwhile_is_kept(
+    look: Callable[..., Shelf], remote: LocalRemote, profile: ClusterProfile, work: Path
+):
+    path = put_download(work, age=40 * DAY)
+    planned = tidy.plan(look(unread_for=30 * DAY), unused_for=30 * DAY)
+    os.utime(path)
+    done = tidy.prune(remote, profile, planned)
+    assert (len(planned.leftovers), done.leftovers, path.exists()) == (1, (), True)
+
+
+@pytest.mark.parametrize("notice", ["Notice: maintenance on Monday\n", "2 jobs of yours wait\n"])
+def test_a_sites_notice_before_the_jobs_number_hides_no_job(
+    look: Callable[..., Shelf], remote: LocalRemote, profile: ClusterProfile, work: Path, notice: str
+):
+    image = put_image(work / "images")
+    put_session(work, "k7q2mx", image, job=f"{notice}7")
+    folder = work / "builds" / f"{KEY}-k7q2mx"
+    put(folder / "job.id", f"{notice}7\n", age=2 * DAY)
+    aged(folder, 2 * DAY)
+    shelf = look()
+    assert shelf.images[0].in_use == "session k7q2mx (running)"
+    [build] = shelf.leftovers
+    assert (build.what, build.dead) == ("the folder of build job 7", False)
+    said = inventory.script(remote, "clear", str(work), "", f"builds/{folder.name}", what="x")
+    assert said.startswith("used")
+
+
+def test_a_notice_in_a_dead_sessions_answer_keeps_no_image(
+    look: Callable[..., Shelf], remote: LocalRemote, profile: ClusterProfile, work: Path
+):
+    put_session(work, "k7q2mx", put_image(work / "images"), job="Notice: maintenance\n9")
+    shelf = look()
+    assert shelf.images[0].in_use == ""
+    tidy.remove(remote, profile, shelf, shelf.images)
+    assert not list((work / "images").iterdir())
+
+
 def test_what_belongs_to_an_image_or_to_nobody_knows_whom_is_no_leftover(
     look: Callable[..., Shelf], work: Path
 ):
@@ -323,6 +420,20 @@ def test_an_image_that_cannot_be_read(look: Callable[..., Shelf], remote: LocalR
     [verdict] = tidy.check(remote, shelf.images)
     assert verdict.faults == ("it cannot be read to its end",)
     assert verdict.as_json()["verdict"] == "wrong"
+
+
+def test_a_reading_that_never_ends_is_told(
+    look: Callable[..., Shelf], remote: LocalRemote, work: Path, monkeypatch: pytest.MonkeyPatch
+):
+    put_image(work / "images")
+    shelf = look()
+
+    def endless(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr("support.local_remote.LocalProcess.wait", endless)
+    with pytest.raises(RemoteError, match="gave no answer"):
+        list(tidy.check(remote, shelf.images))
 
 
 # ---- Removing --------------------------------------------------------------------------------------------------------
@@ -480,12 +591,14 @@ def test_the_script_touches_nothing_that_it_does_not_know(remote: LocalRemote, w
         f"images/a-{KEY}.sif",
         "images/notes",
         "images/my-holiday_pictures.x",
+        "cache/layouts/mine/x",
+        f"{DOWNLOAD}/blobs/x",
     ):
         put(work / name, "kept")
     for path in work.rglob("*"):
         aged(path, 99 * DAY)
     before = lying(work)
-    names = [*before, "sessions", "weights", "images/../weights", "sessions/s", "."]
+    names = [*before, "sessions", "weights", "images/../weights", "sessions/s", "cache/layouts/mine", "."]
     said = inventory.script(remote, "clear", str(work), "", *names, what="x")
     assert lying(work) == before
     assert {line.split("\t")[0] for line in said.splitlines()} == {"used"}

@@ -16,7 +16,7 @@ from dl4mic_hpc.errors import TransferError
 from dl4mic_hpc.images import record, upload
 from dl4mic_hpc.images.choice import Wish
 from dl4mic_hpc.recipe.bundle import Bundle
-from dl4mic_hpc.remote import RemoteProcess
+from dl4mic_hpc.remote import CommandResult, RemoteProcess
 
 pytestmark = pytest.mark.posix
 
@@ -48,6 +48,21 @@ class Garbling(LocalRemote):
                 lost.append(True)
 
             process.write = garbled  # type: ignore[method-assign]
+            yield process
+
+
+class Slow(LocalRemote):
+    """Never says that the file is there."""
+
+    @contextmanager
+    def start(self, *argv: str) -> Iterator[RemoteProcess]:
+        with super().start(*argv) as process:
+
+            def wait(timeout: float | None = None) -> CommandResult:
+                assert timeout is not None and timeout >= 3600
+                raise TimeoutError
+
+            process.wait = wait  # type: ignore[method-assign]
             yield process
 
 
@@ -83,3 +98,24 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path):
     (tmp_path / "work").write_text("a file")
     with pytest.raises(TransferError, match="did not arrive"):
         send(LocalRemote(), tmp_path)
+
+
+def test_a_disk_that_takes_too_long_is_told(tmp_path: Path):
+    with pytest.raises(TransferError, match="within an hour") as problem:
+        send(Slow(), tmp_path)
+    assert problem.value.hint
+
+
+def test_the_file_in_the_making_bears_no_jobs_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A job that makes the same image removes the files of jobs that are over."""
+    monkeypatch.setattr(upload.secrets, "token_hex", lambda size: "1234567890"[: 2 * size])
+    seen: list[str] = []
+    remote = LocalRemote()
+
+    def look(size: int) -> None:
+        seen.extend(path.name for path in tmp_path.rglob("*.part"))
+
+    remote.on_write = look
+    send(remote, tmp_path)
+    names = [seen[-1], *(word for argv in remote.commands for word in argv if "12345678" in word)]
+    assert not any(name.removesuffix(".part").rpartition(".")[2].isdigit() for name in names)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -18,6 +20,7 @@ from support.web_server import Answer, Asked, WebServer
 from dl4mic_hpc.errors import ImageError, RegistryError, RemoteError, SshError
 from dl4mic_hpc.images import offline, published
 from dl4mic_hpc.profile import ClusterProfile
+from dl4mic_hpc.remote import CommandResult, RemoteProcess
 from dl4mic_hpc.sources.registry import Found
 
 pytestmark = pytest.mark.posix
@@ -108,6 +111,17 @@ def test_what_is_there_is_not_fetched_again(held: Registry, folder: Path, way: W
     held.server.asked.clear()
     check(folder, fetch(held, folder, way))
     assert [asked.path for asked in held.server.asked] == ["/v2/lab/x/manifests/1"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_layout_that_is_gone_on_with_is_no_old_one(held: Registry, folder: Path, way: Way) -> None:
+    """Else `image prune` would remove it while its parts are read."""
+    fetch(held, folder, way)
+    os.utime(folder, (1, 1))
+    remote, times = LocalRemote(), []
+    remote.on_start = lambda argv: times.append(folder.stat().st_mtime)
+    fetch(held, folder, way, remote)
+    assert times[0] == 1 and times[1] > 1
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -306,6 +320,24 @@ def test_each_part_has_a_token_of_its_own(held: Registry, folder: Path) -> None:
     assert [asked.path for asked in counted if "authorization" in asked.headers] == ["/v2/lab/x/manifests/1"]
     assert held.token == "firstxxx"
     assert found == look_up(held)
+
+
+def test_a_login_node_that_never_ends(held: Registry, folder: Path) -> None:
+    class Endless(LocalRemote):
+        @contextlib.contextmanager
+        def start(self, *argv: str) -> Iterator[RemoteProcess]:
+            with super().start(*argv) as process:
+                if "get" in argv:
+
+                    def wait(timeout: float | None = None) -> CommandResult:
+                        raise TimeoutError
+
+                    process.wait = wait  # type: ignore[method-assign]
+                yield process
+
+    with pytest.raises(RemoteError, match="gave no answer") as problem:
+        fetch(held, folder, "login", Endless())
+    assert problem.value.hint
 
 
 def test_how_far_it_is(held: Registry, folder: Path) -> None:

@@ -483,7 +483,7 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
     "bz2": bz2.compress,
     "xz": lzma.compress,
-    "two streams": lambda data: gzip.compress(data[:700]) + gzip.compress(data[700:]),
+    "two streams": lambda data: gzip.compress(data[:700], mtime=0) + gzip.compress(data[700:], mtime=0),
 }
 
 
@@ -508,8 +508,8 @@ def test_add_unpacks_only_sources_that_are_archives(folder: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"text", gzip.compress(b"text"), b"BZhello", b"\x1f\x8b\x08", bytes(10_240), tarred()[:300],
-        lzma.compress(b""), gzip.compress(bytes(1024)),
+        b"", b"text", gzip.compress(b"text", mtime=0), b"BZhello", b"\x1f\x8b\x08", bytes(10_240), tarred()[:300],
+        lzma.compress(b""), gzip.compress(bytes(1024), mtime=0),
     ],
 )  # fmt: skip
 def test_what_is_no_archive_is_copied(folder: Path, content: bytes) -> None:
@@ -636,7 +636,7 @@ def test_more_than_an_instruction_may_hold(folder: Path, monkeypatch: pytest.Mon
         with pytest.raises(RecipeError, match=r"^Dockerfile:7: this takes more than 0 MiB") as caught:
             packed(folder, *sources)
         assert ".dockerignore" in caught.value.hint
-    (folder / "bomb").write_bytes(gzip.compress(tarred()))
+    (folder / "bomb").write_bytes(gzip.compress(tarred(), mtime=0))
     with pytest.raises(RecipeError, match="takes more than"):
         packed(folder, "bomb", unpack=True)
 

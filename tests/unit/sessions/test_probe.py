@@ -103,6 +103,60 @@ def test_an_image_behind_a_link_is_looked_at_where_it_lies(remote: LocalRemote, 
     assert seen.entries[1].path == PurePosixPath(tmp_path / "real")
 
 
+def test_a_record_that_is_a_pipe_is_none(remote: LocalRemote, tmp_path: Path):
+    image = tmp_path / "x.sif"
+    image.write_bytes(b"sif")
+    os.mkfifo(image.with_suffix(".json"))
+    (seen,) = probe(remote, profile_at(tmp_path / "w"), images=[PurePosixPath(image)]).images.values()
+    assert seen.record is None
+
+
+def test_a_record_that_cannot_be_read_is_none(remote: LocalRemote, stand_ins: Path, tmp_path: Path):
+    """The launch then says so; the other images in the folder are looked at all the same."""
+    (stand_ins / "head").write_text(
+        '#!/bin/sh\ncase $* in *a.json) exit 1 ;; *) exec /usr/bin/head "$@" ;; esac\n'
+    )
+    (stand_ins / "head").chmod(0o755)
+    images = [PurePosixPath(tmp_path / name) for name in ("a.sif", "b.sif")]
+    for image in map(Path, images):
+        image.write_bytes(b"sif")
+        image.with_suffix(".json").write_text("{}")
+    seen = probe(remote, profile_at(tmp_path / "w"), images=images).images
+    assert (list(seen), seen[images[0]].record) == (images, None)
+
+
+def test_of_a_record_of_others_only_the_beginning_is_read(remote: LocalRemote, tmp_path: Path):
+    image = tmp_path / "x.sif"
+    image.write_bytes(b"sif")
+    image.with_suffix(".json").write_text('{"version": 1, "key": "k", "name": "n", "size": 3, "modified": 7, '
+        '"sha256": "0", "source": {"kind": "recipe"}}' + 70_000 * " " + "no JSON")  # fmt: skip
+    (seen,) = probe(remote, profile_at(tmp_path / "w"), images=[PurePosixPath(image)]).images.values()
+    assert seen.record is not None
+
+
+def test_a_folder_of_others_that_hangs_holds_up_no_launch(
+    remote: LocalRemote, stand_ins: Path, tmp_path: Path
+):
+    """As an automatically mounted folder whose server is away. The limit is cut to a second here."""
+    (stand_ins / "readlink").write_text(
+        '#!/bin/sh\ncase $* in *hung*) sleep 600 ;; *) exec /usr/bin/readlink "$@" ;; esac\n'
+    )
+    (stand_ins / "timeout").write_text(
+        f"#!/bin/sh\necho >> {tmp_path}/limits\n"
+        '[ "$1" != --signal=KILL ] || { shift 2; set -- --signal=KILL 1 "$@"; }\nexec /usr/bin/timeout "$@"\n'
+    )
+    for name in ("readlink", "timeout"):
+        (stand_ins / name).chmod(0o755)
+    images = []
+    for folder, name in (("hung", "a"), ("hung", "b"), ("mine", "c")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"{name}.sif").write_bytes(b"sif")
+        images.append(PurePosixPath(tmp_path / folder / f"{name}.sif"))
+    facts = probe(remote, profile_at(tmp_path / "w"), images=images)
+    assert list(facts.images) == images[2:]
+    assert (tmp_path / "limits").read_text().count("\n") == 3  # sinfo, one image that hung, and the last
+
+
 def test_data_that_is_not_there(remote: LocalRemote, tmp_path: Path):
     facts = probe(remote, profile_at(tmp_path / "w"), data=PurePosixPath("/none"))
     assert (facts.images, facts.data_there) == ({}, False)

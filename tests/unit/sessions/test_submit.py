@@ -18,7 +18,7 @@ from dl4mic_hpc.errors import Dl4micError, ImageError, JobError, SshError, Usage
 from dl4mic_hpc.images.fitness import Fitness
 from dl4mic_hpc.images.place import Place
 from dl4mic_hpc.remote import CommandResult
-from dl4mic_hpc.sessions import store
+from dl4mic_hpc.sessions import provide, store
 from dl4mic_hpc.sessions.launch import LaunchPlan, LaunchRequest, LocalSide, plan_launch, submit
 from dl4mic_hpc.sessions.parameters import HeadlessRequest
 from dl4mic_hpc.slurm.job import Resources
@@ -140,7 +140,7 @@ def make_image(place: PurePosixPath, *, size: int = 3) -> None:
     image.write_bytes(b"sif")
     record = {
         "version": 1,
-        "key": "k",
+        "key": image.stem.rpartition("-")[2],
         "name": "n",
         "size": size,
         "modified": int(image.stat().st_mtime),
@@ -198,12 +198,11 @@ def test_a_job_refused_after_the_build_was_submitted_takes_the_build_with_it(sit
 def test_an_image_that_was_done_long_before_the_data_is_not_waited_for(site: Site):
     """Slurm forgets a job after MinJobAge: then nothing can depend on it."""
     plan = site.plan()
-    image = Path(plan.session.image)
     site.program(
         "sbatch",
         f"""case $1 in --test-only) ;; *)
             if grep -q dependency=afterok "$2"; then
-                mkdir -p {image.parent}; echo sif > {image}
+                for folder in {site.work}/builds/*; do echo '{{"exit_code": 0}}' > "$folder/exit.json"; done
                 echo "sbatch: error: Batch job submission failed: Job dependency problem" >&2; exit 1
             fi
             echo 41 ;;
@@ -212,6 +211,52 @@ def test_an_image_that_was_done_long_before_the_data_is_not_waited_for(site: Sit
     session = submit(site.remote, plan, Nobody(), LOCAL)
     assert session.job_id == 41
     assert "afterok" not in (Path(session.session_dir) / "job.sh").read_text()
+
+
+def test_an_image_that_failed_long_before_the_data_is_told_with_its_reason(site: Site):
+    site.program(
+        "sbatch",
+        f"""case $1 in --test-only) ;; *)
+            if grep -q dependency=afterok "$2"; then
+                for folder in {site.work}/builds/*; do
+                    echo '{{"exit_code": 78}}' > "$folder/exit.json"
+                    echo "no space left on device" > "$folder/build.log"
+                done
+                echo "sbatch: error: Batch job submission failed: Job dependency problem" >&2; exit 1
+            fi
+            echo 41 ;;
+        esac""",
+    )
+    with pytest.raises(ImageError, match="no space left"):
+        submit(site.remote, site.plan(), Nobody(), LOCAL)
+
+
+def test_a_build_that_others_wait_for_is_not_cancelled(site: Site):
+    """Neither is one of which Slurm does not say who waits for it."""
+    build = PurePosixPath(site.folder)
+    site.program("squeue", "echo '9|afterok:41(unfulfilled)'")
+    assert not provide.cancel(site.remote, 41, build, but_for=7)
+    site.program("squeue", "echo 'squeue: error: Socket timed out' >&2; exit 1")
+    assert not provide.cancel(site.remote, 41, build, but_for=7)
+    site.program("squeue", "echo '7|afterok:41(unfulfilled)'")
+    (site.folder / "joined").touch()
+    assert not provide.cancel(site.remote, 41, build, but_for=7)
+    assert not (site.folder / "calls").read_text().count("scancel")
+    (site.folder / "joined").unlink()
+    (site.folder / "login").write_text("a password")
+    assert provide.cancel(site.remote, 41, build, but_for=7)
+    assert site.calls("scancel") == ["scancel --quiet 41"] and not (site.folder / "login").exists()
+
+
+def test_a_build_that_slurm_refuses_is_told_in_words_and_leaves_nothing(site: Site):
+    site.program(
+        "sbatch",
+        'case $1 in --test-only) ;; *) echo "sbatch: error: invalid partition specified: x" >&2; exit 1 ;; esac',
+    )
+    with pytest.raises(JobError, match="there is no partition gpu"):
+        submit(site.remote, site.plan(), Nobody(), LOCAL)
+    assert site.left() == [] and store.every() == []
+    assert list((site.work / "images").iterdir()) == []
 
 
 @pytest.mark.parametrize("problem", [KeyboardInterrupt(), OSError("disk")])

@@ -50,7 +50,11 @@ FOLDER = PurePosixPath("/scratch/me/layout")
 BUILDS = [
     BUILD,
     dataclasses.replace(
-        BUILD, again=True, tmp_dir=PurePosixPath("/local/my tmp"), site_files={"pip.conf": FOLDER}
+        BUILD,
+        replaces="3:100",
+        plenty=7,
+        tmp_dir=PurePosixPath("/local/my tmp"),
+        site_files={"pip.conf": FOLDER},
     ),
     dataclasses.replace(BUILD, source="docker://registry:5000/x@sha256:0", plain_http=True, room=5 * 1024**3),
     dataclasses.replace(BUILD, source="oras://registry/x:1", modules=("apptainer",), pre_script="echo hello"),
@@ -117,10 +121,8 @@ def test_where_an_image_comes_from_arrives_whole(value: str):
     script = render_build(spec)
     assert f'"$part" {shlex.quote(f"oci:{folder}")} ||' in script
     assert assignment(script, "place") == [f"place={folder}"]
-    assert (
-        shlex.split(next(line for line in script.splitlines() if line.endswith('"$(id -un)" \\'))[:-1])[0]
-        == value
-    )
+    facts = next(line for line in script.splitlines() if '"$size" "$modified"' in line)
+    assert shlex.split(facts.removesuffix("\\"))[0] == value
 
 
 @pytest.mark.parametrize("spec", BUILDS)

@@ -176,6 +176,33 @@ def test_a_registry_without_tls_gets_images_and_no_password(plain_server: WebSer
         shelf.push(tmp_path, tag="2")
 
 
+def test_another_server_gets_the_file_without_the_log_in(
+    shelf: Shelf, other_server: WebServer, tmp_path: Path
+) -> None:
+    other_server.answer = lambda asked: keep(shelf, asked)
+    shelf.bearer = True
+    shelf.location = f"{other_server.url}/bucket/1?state=a%2Fb"
+    shelf.push(tmp_path)
+    assert SIF in shelf.blobs.values()
+    assert {asked.headers.get("authorization") for asked in other_server.asked} == {None}
+
+
+def keep(shelf: Shelf, asked: Asked) -> Answer:
+    (digest,) = asked.query["digest"]
+    shelf.blobs[digest] = asked.body
+    return Answer(status=201)
+
+
+def test_nothing_goes_from_a_registry_with_tls_to_a_server_without(
+    shelf: Shelf, plain_server: WebServer, tmp_path: Path
+) -> None:
+    shelf.location = f"{plain_server.url}/bucket/1"
+    with pytest.raises(ImageError, match="plain HTTP") as problem:
+        shelf.push(tmp_path)
+    assert problem.value.hint
+    assert plain_server.asked == []
+
+
 def test_a_token_is_asked_for_that_may_write(shelf: Shelf, tmp_path: Path) -> None:
     shelf.bearer = True
     shelf.push(tmp_path)
