@@ -97,7 +97,7 @@ vectors:
 
 .PHONY: test
 test: system venv vectors ## runs all tests, on the practice cluster too
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 2
 
 .PHONY: test-unit
 test-unit: system-unit venv vectors ## runs the tests that need neither cluster nor browser

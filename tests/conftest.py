@@ -38,18 +38,27 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         for folder in ("cluster", "browser"):
             if ROOT / "tests" / folder in item.path.parents:
                 item.add_marker(folder)
-                # One cluster for all of its tests, one after the other, while another process runs the rest.
-                item.add_marker(pytest.mark.xdist_group(folder))
     if sys.platform == "win32":
         foreign = [item for item in items if item.get_closest_marker("posix")]
         config.hook.pytest_deselected(items=foreign)
         items[:] = [item for item in items if item not in foreign]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """In several processes: all tests of the one cluster in one of them, those of a file always together."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "cluster" if nodeid.startswith("tests/cluster/") else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 def _a_skip_is_a_failure(report: pytest.TestReport | pytest.CollectReport) -> None:
