@@ -86,7 +86,7 @@ def test_a_node_without_network_is_told_apart():
     "line",
     [
         "ERROR: Could not install packages: [Errno 13] Permission denied: '/usr/local/lib'",
-        "Get:429 http://deb.debian.org/debian trixie/main amd64 libx all 1.0 [429 kB]",
+        "Get:429 http://example.org/debian trixie/main amd64 libx all 1.0 [429 kB]",
         "the worker was killed by its parent, trying again",
     ],
 )
